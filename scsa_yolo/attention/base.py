@@ -1,0 +1,109 @@
+"""What every attention module shares: one constructor vocabulary, checked arguments, clear errors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Attention(nn.Module):
+    """Base of the attention modules: maps (B, C, H, W) to the same shape.
+
+    Subclasses take ``channels`` (C) as their first, positional argument and every option by keyword, hold only
+    ``torch.nn`` children and parameters (so that safe loading works), and call :meth:`check_input` in ``forward``.
+
+    Args:
+        channels: Width C of the input, an int of at least 1.
+
+    Raises:
+        ValueError: ``channels`` is not an int of at least 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = check_int("channels", channels, low=1, owner=type(self).__name__)
+
+    def check_input(self, x: torch.Tensor) -> None:
+        """Refuse what is not a batch of feature maps. ``x.dim()`` stays a plain int under tracing and export."""
+        if x.dim() != 4:
+            raise ValueError(
+                f"{type(self).__name__} takes (batch, channels, height, width), got {x.dim()} dimensions "
+                f"{tuple(x.shape)}. For one image, type x[None]."
+            )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load as torch does, and say which width to build when the tensors are of another one."""
+        try:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        except RuntimeError as error:
+            if "size mismatch" not in str(error):
+                raise
+            name = type(self).__name__
+            raise RuntimeError(
+                f"this state dict does not belong to {name}({self.channels}): its tensors have another width or other "
+                f"options. Build {name} with the channels and options that it was saved with. Details: {error}"
+            ) from error
+
+    def extra_repr(self) -> str:
+        """Show the width and, through ``_options``, what departs from the module's defaults."""
+        return ", ".join([str(self.channels), *(f"{key}={value!r}" for key, value in self.shown_options().items())])
+
+    def shown_options(self) -> dict[str, Any]:
+        """Options worth showing in ``repr``: the values in force after the width's limits were applied."""
+        return {}
+
+
+def check_int(name: str, value: Any, *, low: int, high: int | None = None, owner: str) -> int:
+    """Return ``value`` when it is an int (not a bool) in [low, high]; otherwise say what was given and what is asked."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        asked = f"an int of at least {low}" if high is None else f"an int from {low} to {high}"
+        raise ValueError(f"{owner}: {name} must be {asked}, got {value!r}")
+    return value
+
+
+def check_odd(name: str, value: Any, *, owner: str) -> int:
+    """Return ``value`` when it is an odd int of at least 1: kernels that keep the map's size."""
+    if check_int(name, value, low=1, owner=owner) % 2 == 0:
+        raise ValueError(f"{owner}: {name} must be odd so that the map keeps its size, got {value!r}")
+    return int(value)
+
+
+def check_bool(name: str, value: Any, *, owner: str) -> bool:
+    """Return ``value`` when it is a bool; YAML spells them true and false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: {name} must be true or false, got {value!r}")
+    return value
+
+
+def check_float(name: str, value: Any, *, low: float, high: float, owner: str) -> float:
+    """Return ``value`` as a float when it is a number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"{owner}: {name} must be a number from {low} to {high}, got {value!r}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Collection[str], *, owner: str) -> str:
+    """Return ``value`` when it is one of ``choices``; otherwise list them."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{owner}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def largest_divisor(number: int, at_most: int) -> int:
+    """Return the largest divisor of ``number`` that is at most ``at_most`` (at least 1).
+
+    The one rule by which groups, heads and branches are limited to what a width allows.
+    """
+    return next(d for d in range(min(number, max(at_most, 1)), 0, -1) if number % d == 0)
+
+
+def group_norm(x: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
+    """Apply ``norm`` to (B, C, ...) without the check of ``nn.GroupNorm`` that refuses one value per group.
+
+    Such groups are legal here (a 1 x 1 map, a batch of one, a width as small as the number of groups): their result is
+    the bias.
+    """
+    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)

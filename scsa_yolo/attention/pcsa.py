@@ -1,0 +1,149 @@
+"""PCSA, progressive channel-wise self-attention: the second half of SCSA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from scsa_yolo.attention.base import (
+    Attention,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    group_norm,
+    largest_divisor,
+)
+from scsa_yolo.attention.smsa import GATES
+
+POOLS = ("avg", "max")
+
+
+class PCSA(Attention):
+    r"""Progressive channel-wise self-attention (Si et al., Neurocomputing 2025, equations 6 to 13).
+
+    The map is compressed by windows of 7 x 7, normalised, and its channels attend to each other over the N positions
+    that remain; the mean over these positions gates the channels:
+
+    .. math::
+        Y = \mathrm{GN}_1(\mathrm{Pool}_{7 \times 7}(X)), \quad Q = w_q Y,\; K = w_k Y,\; V = w_v Y
+        \;\text{(per channel)}
+
+    .. math::
+        \mathrm{PCSA}(X) = X \cdot \sigma\Big(\tfrac1N \sum_n \mathrm{softmax}(Q K^\top / \sqrt{d})\, V\Big)
+
+    with d = C / heads. The mean over positions is linear, so it is taken of V before the product: C x C times C x 1
+    instead of C x C times C x N, the same numbers.
+
+    Source: https://arxiv.org/abs/2407.05128. State-dict names are those of the authors' code.
+
+    Args:
+        channels: Width C, at least 1.
+        heads: Number of attention heads; limited to the largest divisor of C that is not above it.
+        window: Side and stride of the pooling window in pixels of the map, at least 1, or ``"global"`` (the authors'
+            ``window_size=-1``): one mean over the whole map. A map smaller than the window is pooled as a whole; rows
+            and columns beyond the last full window are not seen, as in the authors' code.
+        pool: ``"avg"`` or ``"max"``.
+        gate: ``"sigmoid"``, or ``"softmax"`` over the channels.
+        qkv_bias: Give q, k and v a bias.
+        attn_drop: Dropout probability of the attention matrix in training, from 0 to 1.
+
+    Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
+
+    Raises:
+        ValueError: An argument is of the wrong type or range, or the input is not 4-D.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        heads: int = 1,
+        window: int | str = 7,
+        pool: str = "avg",
+        gate: str = "sigmoid",
+        qkv_bias: bool = False,
+        attn_drop: float = 0.0,
+    ) -> None:
+        super().__init__(channels)
+        self.gate = check_choice("gate", gate, GATES, owner=type(self).__name__)
+        self._init_channel(heads=heads, window=window, pool=pool, qkv_bias=qkv_bias, attn_drop=attn_drop)
+
+    def _init_channel(self, *, heads: int, window: int | str, pool: str, qkv_bias: bool, attn_drop: float) -> None:
+        """Create the parameters of PCSA on ``self``; SCSA shares this, because the authors' names are flat."""
+        owner = type(self).__name__
+        self.heads = largest_divisor(self.channels, check_int("heads", heads, low=1, owner=owner))
+        if window != "global" and (isinstance(window, (bool, str)) or not isinstance(window, int) or window < 1):
+            raise ValueError(f"{owner}: window must be an int of at least 1 or 'global', got {window!r}")
+        self.window = window
+        self.pool = check_choice("pool", pool, POOLS, owner=owner)
+        if window == "global" and pool == "max":
+            raise ValueError(f"{owner}: window='global' averages the whole map; use pool='avg' with it")
+        check_bool("qkv_bias", qkv_bias, owner=owner)
+        self.norm = nn.GroupNorm(1, self.channels)
+        for name in ("q", "k", "v"):
+            self.add_module(name, nn.Conv2d(self.channels, self.channels, 1, groups=self.channels, bias=qkv_bias))
+        self.attn_drop = nn.Dropout(check_float("attn_drop", attn_drop, low=0.0, high=1.0, owner=owner))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale each channel by what the channels attend to."""
+        self.check_input(x)
+        return self._channel(x)
+
+    def _channel(self, x: torch.Tensor) -> torch.Tensor:
+        y = group_norm(self._compress(x), self.norm).flatten(2)  # (B, C, N)
+        # The scale goes into q's weights, before the sum over N: in float16 the unscaled product could overflow.
+        scale = (self.channels // self.heads) ** -0.5
+        q = self._heads(_per_channel(y, self.q, scale))
+        k = self._heads(_per_channel(y, self.k))
+        v = self._heads(_per_channel(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
+        attention = self.attn_drop((q @ k.transpose(-2, -1)).softmax(dim=-1))
+        gate = (attention @ v.to(attention.dtype)).reshape(-1, self.channels, 1, 1)
+        gate = gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
+        return x * gate.to(x.dtype)
+
+    def _heads(self, t: torch.Tensor) -> torch.Tensor:
+        """(B, C, N) to (B, heads, C / heads, N)."""
+        return t.unflatten(1, (self.heads, self.channels // self.heads))
+
+    def _compress(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.window, str):
+            return x.mean(dim=(2, 3), keepdim=True)
+        return pool_windows(x, self.window, self.pool)
+
+    def shown_options(self) -> dict[str, Any]:
+        """Heads in force, window, and what departs from the defaults."""
+        shown = {"heads": self.heads, "window": self.window, "pool": self.pool, "gate": self.gate}
+        return {**shown, "qkv_bias": self.q.bias is not None, "attn_drop": self.attn_drop.p}
+
+
+def _per_channel(t: torch.Tensor, conv: nn.Module, scale: float = 1.0) -> torch.Tensor:
+    """Apply a depthwise 1 x 1 convolution to (B, C, N) as the product that it is."""
+    t = t * (conv.weight.view(-1, 1) * scale)
+    return t if conv.bias is None else t + conv.bias.view(-1, 1) * scale
+
+
+def pool_windows(x: torch.Tensor, window: int, kind: str) -> torch.Tensor:
+    """Pool (B, C, H, W) by ``window`` x ``window`` tiles; a side smaller than the window is pooled as a whole.
+
+    Under TorchScript and ONNX tracing sizes are 0-dim tensors, and a kernel must be a constant: the map is padded up to
+    one window instead, and the mean is corrected for the padding. Both ways give the same numbers. Under
+    ``torch.export`` sizes are SymInts, and torch ties the graph to the side of two windows that its example is on:
+    export dynamic sizes with an example of at least two windows a side (14 x 14 at the default).
+    """
+    height, width = x.shape[2:]
+    if isinstance(height, torch.Tensor):
+        return _pool_traced(x, height, width, window, kind)
+    pool = F.avg_pool2d if kind == "avg" else F.max_pool2d
+    return pool(x, (min(window, height), min(window, width)))
+
+
+def _pool_traced(x: torch.Tensor, height: torch.Tensor, width: torch.Tensor, window: int, kind: str) -> torch.Tensor:
+    missing_h, missing_w = (window - height).clamp(min=0), (window - width).clamp(min=0)
+    if kind == "max":
+        return F.max_pool2d(F.pad(x, (0, missing_w, 0, missing_h), value=-torch.inf), window)
+    y = F.avg_pool2d(F.pad(x, (0, missing_w, 0, missing_h)), window)
+    return y * ((window / (window - missing_h)) * (window / (window - missing_w))).to(y.dtype)

@@ -1,0 +1,138 @@
+"""register() and unregister(): which names of Ultralytics are wrapped, and how they are put back.
+
+Standard library only. The wrappers themselves live in names, rows and transfer; what they need is imported when they
+are called.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from scsa_yolo.host import names
+from scsa_yolo.host.hooks import PostImportFinder, fully_imported
+
+
+@dataclass(frozen=True)
+class _Patch:
+    owner: Any  # the module or class that holds the name
+    label: str
+    attribute: str
+    original: Any
+    wrapper: Any
+
+
+_lock = threading.RLock()
+_patches: list[_Patch] = []
+
+
+def _lazily(module: str, function: str) -> Callable[..., Any]:
+    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        import functools
+        import importlib
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            work = getattr(importlib.import_module(module), function)
+            return work(original, *args, **kwargs)
+
+        return wrapper
+
+    return make
+
+
+# module -> dotted name inside it -> what makes the wrapper. Contracts: README.md beside this file.
+_TARGETS: dict[str, dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = {
+    "ultralytics.utils.checks": {"check_file": names.wrap_check_file},
+    "ultralytics.nn.tasks": {
+        "parse_model": _lazily("scsa_yolo.host.rows", "parse_model"),
+        "yaml_model_load": _lazily("scsa_yolo.host.rows", "yaml_model_load"),
+        "BaseModel.load": _lazily("scsa_yolo.host.transfer", "load"),
+    },
+}
+
+
+def register() -> None:
+    """Teach Ultralytics our rows and file names: now where it is imported, else as soon as it is. Safe to repeat."""
+    with _lock:
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+        for name in _TARGETS:
+            module = fully_imported(name)
+            if module is not None:
+                _patch_module(module)
+
+
+def unregister() -> None:
+    """Put every wrapped name of Ultralytics back and stop watching imports. Safe to repeat.
+
+    Models that are already built keep working, and so do their checkpoints.
+    """
+    with _lock:
+        if _finder in sys.meta_path:
+            sys.meta_path.remove(_finder)
+        while _patches:
+            patch = _patches.pop()
+            if patch.owner.__dict__.get(patch.attribute) is patch.wrapper:
+                setattr(patch.owner, patch.attribute, patch.original)
+            _replace_everywhere(patch.wrapper, patch.original)
+
+
+def registered() -> bool:
+    """Tell whether Ultralytics knows our rows and names, or will as soon as it is imported."""
+    return _finder in sys.meta_path
+
+
+def patched_names() -> tuple[str, ...]:
+    """Return the names of Ultralytics that are wrapped at this moment, dotted; none before it is imported."""
+    return tuple(patch.label for patch in _patches)
+
+
+def _patch_module(module: ModuleType) -> None:
+    """Wrap what we wrap in ``module``; on any error warn and leave it stock."""
+    try:
+        with _lock:
+            for dotted, make in _TARGETS[module.__name__].items():
+                _patch_name(module, dotted, make)
+        if module.__name__ == "ultralytics.nn.tasks" and "scsa_yolo.blocks" not in sys.modules:
+            import scsa_yolo.blocks  # noqa: F401  marks our classes as safe before a checkpoint is read
+    except Exception as error:  # noqa: BLE001  stock models and the yolo command must go on
+        warnings.warn(
+            f"scsa_yolo could not extend {module.__name__} and stepped aside: {error!r}. Type: scsa-yolo doctor",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _patch_name(module: ModuleType, dotted: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    *path, attribute = dotted.split(".")
+    owner: Any = module
+    for step in path:
+        owner = getattr(owner, step)
+    original = owner.__dict__[attribute]
+    if any(patch.wrapper is original for patch in _patches):
+        return
+    wrapper = make(original)
+    setattr(owner, attribute, wrapper)
+    _patches.append(_Patch(owner, f"{module.__name__}.{dotted}", attribute, original, wrapper))
+    if owner is module:
+        _replace_everywhere(original, wrapper)
+
+
+def _replace_everywhere(old: Any, new: Any) -> None:
+    """Exchange ``old`` in every imported Ultralytics module: names that were copied by ``from ... import``."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "ultralytics" and module is not None:
+            for attribute, value in list(vars(module).items()):
+                if value is old:
+                    setattr(module, attribute, new)
+
+
+_finder = PostImportFinder(dict.fromkeys(_TARGETS, _patch_module))
