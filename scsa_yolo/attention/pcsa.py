@@ -20,6 +20,7 @@ from scsa_yolo.attention.base import (
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
+SCALES = ("channels", "positions")
 
 
 class PCSA(Attention):
@@ -44,12 +45,17 @@ class PCSA(Attention):
         channels: Width C, at least 1.
         heads: Number of attention heads; limited to the largest divisor of C that is not above it.
         window: Side and stride of the pooling window in pixels of the map, at least 1, or ``"global"`` (the authors'
-            ``window_size=-1``): one mean over the whole map. A map smaller than the window is pooled as a whole; rows
-            and columns beyond the last full window are not seen, as in the authors' code.
+            ``window_size=-1``, their ablation "w/o progressive compression"): one mean over the whole map. A map
+            smaller than the window is pooled as a whole.
         pool: ``"avg"`` or ``"max"``.
         gate: ``"sigmoid"``, or ``"softmax"`` over the channels.
         qkv_bias: Give q, k and v a bias.
         attn_drop: Dropout probability of the attention matrix in training, from 0 to 1.
+        cover_edge: Pool the rows and columns beyond the last full window too, as smaller windows. The authors' code
+            does not see them: of a 20 x 20 map it sees 14 x 14.
+        scale: ``"channels"`` divides by sqrt(d); the ablation ``"positions"`` divides by sqrt(N).
+        shuffle: Interleave the channels of SMSA's branches before they are split into heads, and undo it after, so that
+            each head attends over all branches (ablation "multi-head + shuffle"; needs heads above 1 to matter).
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -67,22 +73,33 @@ class PCSA(Attention):
         gate: str = "sigmoid",
         qkv_bias: bool = False,
         attn_drop: float = 0.0,
+        cover_edge: bool = False,
+        scale: str = "channels",
+        shuffle: bool = False,
     ) -> None:
         super().__init__(channels)
         self.gate = check_choice("gate", gate, GATES, owner=type(self).__name__)
-        self._init_channel(heads=heads, window=window, pool=pool, qkv_bias=qkv_bias, attn_drop=attn_drop)
+        self._init_compression(window=window, pool=pool, cover_edge=cover_edge)
+        self._init_channel(heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle)
 
-    def _init_channel(self, *, heads: int, window: int | str, pool: str, qkv_bias: bool, attn_drop: float) -> None:
-        """Create the parameters of PCSA on ``self``; SCSA shares this, because the authors' names are flat."""
+    def _init_compression(self, *, window: int | str, pool: str, cover_edge: bool) -> None:
+        """Check how the map is compressed; SCSA shares this."""
         owner = type(self).__name__
-        self.heads = largest_divisor(self.channels, check_int("heads", heads, low=1, owner=owner))
         if window != "global" and (isinstance(window, (bool, str)) or not isinstance(window, int) or window < 1):
             raise ValueError(f"{owner}: window must be an int of at least 1 or 'global', got {window!r}")
         self.window = window
         self.pool = check_choice("pool", pool, POOLS, owner=owner)
-        if window == "global" and pool == "max":
-            raise ValueError(f"{owner}: window='global' averages the whole map; use pool='avg' with it")
+        self.cover_edge = check_bool("cover_edge", cover_edge, owner=owner)
+        if window == "global" and (pool == "max" or cover_edge):
+            raise ValueError(f"{owner}: window='global' averages the whole map: leave pool and cover_edge out with it")
+
+    def _init_channel(self, *, heads: int, qkv_bias: bool, attn_drop: float, scale: str, shuffle: bool) -> None:
+        """Create the parameters of PCSA on ``self``; SCSA shares this, because the authors' names are flat."""
+        owner = type(self).__name__
+        self.heads = largest_divisor(self.channels, check_int("heads", heads, low=1, owner=owner))
         check_bool("qkv_bias", qkv_bias, owner=owner)
+        self.scale = check_choice("scale", scale, SCALES, owner=owner)
+        self.shuffle = check_bool("shuffle", shuffle, owner=owner)
         self.norm = nn.GroupNorm(1, self.channels)
         for name in ("q", "k", "v"):
             self.add_module(name, nn.Conv2d(self.channels, self.channels, 1, groups=self.channels, bias=qkv_bias))
@@ -95,55 +112,76 @@ class PCSA(Attention):
 
     def _channel(self, x: torch.Tensor) -> torch.Tensor:
         y = group_norm(self._compress(x), self.norm).flatten(2)  # (B, C, N)
-        # The scale goes into q's weights, before the sum over N: in float16 the unscaled product could overflow.
-        scale = (self.channels // self.heads) ** -0.5
-        q = self._heads(_per_channel(y, self.q, scale))
-        k = self._heads(_per_channel(y, self.k))
+        # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
+        positions = self.scale == "positions"
+        root = (y.shape[2] if positions else self.channels // self.heads) ** -0.25
+        q = self._heads(_per_channel(y, self.q) * root)
+        k = self._heads(_per_channel(y, self.k) * root)
         v = self._heads(_per_channel(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
         attention = self.attn_drop((q @ k.transpose(-2, -1)).softmax(dim=-1))
-        gate = (attention @ v.to(attention.dtype)).reshape(-1, self.channels, 1, 1)
+        gate = self._join(attention @ v.to(attention.dtype))
         gate = gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
         return x * gate.to(x.dtype)
 
     def _heads(self, t: torch.Tensor) -> torch.Tensor:
         """(B, C, N) to (B, heads, C / heads, N)."""
+        if self.shuffle:  # channel c of head h is channel c * heads + h: every head gets a share of each branch
+            return t.unflatten(1, (self.channels // self.heads, self.heads)).transpose(1, 2)
         return t.unflatten(1, (self.heads, self.channels // self.heads))
+
+    def _join(self, t: torch.Tensor) -> torch.Tensor:
+        """(B, heads, C / heads, 1) to (B, C, 1, 1), the inverse of :meth:`_heads`."""
+        return (t.transpose(1, 2) if self.shuffle else t).flatten(1).unsqueeze(2).unsqueeze(3)
 
     def _compress(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.window, str):
             return x.mean(dim=(2, 3), keepdim=True)
-        return pool_windows(x, self.window, self.pool)
+        return pool_windows(x, self.window, self.pool, cover_edge=self.cover_edge)
 
     def shown_options(self) -> dict[str, Any]:
         """Heads in force, window, and what departs from the defaults."""
-        shown = {"heads": self.heads, "window": self.window, "pool": self.pool, "gate": self.gate}
-        return {**shown, "qkv_bias": self.q.bias is not None, "attn_drop": self.attn_drop.p}
+        ablations = {
+            "pool": (self.pool, "avg"),
+            "qkv_bias": (self.q.bias is not None, False),
+            "attn_drop": (self.attn_drop.p, 0.0),
+            "cover_edge": (self.cover_edge, False),
+            "scale": (self.scale, "channels"),
+            "shuffle": (self.shuffle, False),
+        }
+        changed = {key: value for key, (value, default) in ablations.items() if value != default}
+        return {"heads": self.heads, "window": self.window, "gate": self.gate, **changed}
 
 
-def _per_channel(t: torch.Tensor, conv: nn.Module, scale: float = 1.0) -> torch.Tensor:
+def _per_channel(t: torch.Tensor, conv: nn.Module) -> torch.Tensor:
     """Apply a depthwise 1 x 1 convolution to (B, C, N) as the product that it is."""
-    t = t * (conv.weight.view(-1, 1) * scale)
-    return t if conv.bias is None else t + conv.bias.view(-1, 1) * scale
+    t = t * conv.weight.view(-1, 1)
+    return t if conv.bias is None else t + conv.bias.view(-1, 1)
 
 
-def pool_windows(x: torch.Tensor, window: int, kind: str) -> torch.Tensor:
+def pool_windows(x: torch.Tensor, window: int, kind: str, *, cover_edge: bool = False) -> torch.Tensor:
     """Pool (B, C, H, W) by ``window`` x ``window`` tiles; a side smaller than the window is pooled as a whole.
 
+    Rows and columns beyond the last full window are left out, or with ``cover_edge`` pooled as smaller windows.
+
     Under TorchScript and ONNX tracing sizes are 0-dim tensors, and a kernel must be a constant: the map is padded up to
-    one window instead, and the mean is corrected for the padding. Both ways give the same numbers. Under
+    full windows instead, and the mean is corrected for the padding. Both ways give the same numbers. Under
     ``torch.export`` sizes are SymInts, and torch ties the graph to the side of two windows that its example is on:
     export dynamic sizes with an example of at least two windows a side (14 x 14 at the default).
     """
     height, width = x.shape[2:]
     if isinstance(height, torch.Tensor):
-        return _pool_traced(x, height, width, window, kind)
-    pool = F.avg_pool2d if kind == "avg" else F.max_pool2d
-    return pool(x, (min(window, height), min(window, width)))
-
-
-def _pool_traced(x: torch.Tensor, height: torch.Tensor, width: torch.Tensor, window: int, kind: str) -> torch.Tensor:
-    missing_h, missing_w = (window - height).clamp(min=0), (window - width).clamp(min=0)
+        return _pool_traced(x, window, kind, cover_edge)
+    kernel = (min(window, height), min(window, width))
     if kind == "max":
-        return F.max_pool2d(F.pad(x, (0, missing_w, 0, missing_h), value=-torch.inf), window)
-    y = F.avg_pool2d(F.pad(x, (0, missing_w, 0, missing_h)), window)
-    return y * ((window / (window - missing_h)) * (window / (window - missing_w))).to(y.dtype)
+        return F.max_pool2d(x, kernel, ceil_mode=cover_edge)
+    return F.avg_pool2d(x, kernel, ceil_mode=cover_edge)
+
+
+def _pool_traced(x: torch.Tensor, window: int, kind: str, cover_edge: bool) -> torch.Tensor:
+    missing = []
+    for size in (x.shape[3], x.shape[2]):  # F.pad takes the last dimension first
+        missing += [0, (-size) % window if cover_edge else (window - size).clamp(min=0)]
+    if kind == "max":
+        return F.max_pool2d(F.pad(x, missing, value=-torch.inf), window)
+    covered = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), missing), window)  # the share of each window in the map
+    return F.avg_pool2d(F.pad(x, missing), window) / covered

@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
-from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.base import Attention, check_choice
 from scsa_yolo.attention.pcsa import PCSA
 from scsa_yolo.attention.smsa import SMSA
+
+PARTS = ("both", "spatial", "channel")
+ORDERS = ("spatial", "channel")
 
 
 class SCSA(SMSA, PCSA):
@@ -22,13 +25,16 @@ class SCSA(SMSA, PCSA):
     (https://github.com/HZAI-ZJNU/SCSA) to float32 rounding, state-dict names included.
 
     Deliberate differences from that code: any map size (theirs raises below 7 x 7), any width (theirs needs a multiple
-    of 4), and shapes stay dynamic in exports.
+    of 4), and shapes stay dynamic in exports. The authors released no code for the ablations of their Table 1; the
+    options that make them follow the paper's words, and what each does is said in :class:`SMSA` and :class:`PCSA`.
 
     Args:
         channels: Width C, at least 1.
-        heads, window, pool, qkv_bias, attn_drop: See :class:`PCSA`.
-        kernels: See :class:`SMSA`.
+        heads, window, pool, qkv_bias, attn_drop, cover_edge, scale, shuffle: See :class:`PCSA`.
+        kernels, norm, norm_first, shared: See :class:`SMSA`.
         gate: ``"sigmoid"`` or ``"softmax"``, for both halves.
+        parts: ``"both"``, or the ablations ``"spatial"`` (without PCSA) and ``"channel"`` (without SMSA).
+        first: ``"spatial"``, or the ablation ``"channel"``: PCSA before SMSA.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -51,16 +57,41 @@ class SCSA(SMSA, PCSA):
         gate: str = "sigmoid",
         qkv_bias: bool = False,
         attn_drop: float = 0.0,
+        cover_edge: bool = False,
+        scale: str = "channels",
+        shuffle: bool = False,
+        norm: str = "group",
+        norm_first: bool = False,
+        shared: bool = True,
+        parts: str = "both",
+        first: str = "spatial",
     ) -> None:
         Attention.__init__(self, channels)
-        self._init_spatial(kernels=kernels, gate=gate)
-        self._init_channel(heads=heads, window=window, pool=pool, qkv_bias=qkv_bias, attn_drop=attn_drop)
+        self.parts = check_choice("parts", parts, PARTS, owner=type(self).__name__)
+        self.first = check_choice("first", first, ORDERS, owner=type(self).__name__)
+        self._init_spatial(kernels=kernels, gate=gate, norm=norm, norm_first=norm_first, shared=shared)
+        self._init_compression(window=window, pool=pool, cover_edge=cover_edge)
+        self._init_channel(heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle)
+        self._drop_parts()
+
+    def _drop_parts(self) -> None:
+        """Remove the parameters of a half that an ablation leaves out: they would never get a gradient."""
+        channel = {"norm", "q", "k", "v", "attn_drop"}
+        gone = {"both": set(), "spatial": channel, "channel": {*self._modules} - channel}[self.parts]
+        for name in gone:
+            delattr(self, name)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply SMSA, then PCSA."""
         self.check_input(x)
-        return self._channel(self._spatial(x))
+        if self.parts != "both":
+            return self._spatial(x) if self.parts == "spatial" else self._channel(x)
+        return self._channel(self._spatial(x)) if self.first == "spatial" else self._spatial(self._channel(x))
 
     def shown_options(self) -> dict[str, Any]:
-        """Options of both halves."""
-        return {**SMSA.shown_options(self), **PCSA.shown_options(self)}
+        """Options of the halves that are there."""
+        spatial = SMSA.shown_options(self) if self.parts != "channel" else {}
+        channel = PCSA.shown_options(self) if self.parts != "spatial" else {}
+        order = {"first": self.first} if self.first != "spatial" else {}
+        parts = {"parts": self.parts} if self.parts != "both" else {}
+        return {**parts, **order, **spatial, **channel}

@@ -8,9 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from scsa_yolo.attention.base import Attention, check_choice, check_odd, group_norm, largest_divisor
+from scsa_yolo.attention.base import (
+    Attention,
+    check_bool,
+    check_choice,
+    check_odd,
+    group_norm,
+    largest_divisor,
+)
 
 GATES = ("sigmoid", "softmax")
+NORMS = ("group", "batch", "layer", "none")
 # The authors' names of the four branches, in the order of their kernels: they are the keys of the state dict.
 BRANCHES = ("local_dwc", "global_dwc_s", "global_dwc_m", "global_dwc_l")
 
@@ -33,8 +41,12 @@ class SMSA(Attention):
     Args:
         channels: Width C, at least 1. Where the number of kernels does not divide C, the largest number of branches
             that does is used, with the first kernels.
-        kernels: One odd kernel size (in positions) per branch, one to four of them.
+        kernels: One odd kernel size (in positions) per branch, one to four of them. The paper's ablation: ``[3]``,
+            ``[7]``, ``[3, 7]``.
         gate: ``"sigmoid"``, or ``"softmax"`` over the positions of a profile.
+        norm: ``"group"`` (one group a branch), or the ablations ``"batch"``, ``"layer"`` (one group) and ``"none"``.
+        norm_first: Normalise the profiles before the convolutions instead of after them (ablation "GN prior").
+        shared: Use the same convolutions for both directions; False (ablation) gives the width its own.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -42,24 +54,45 @@ class SMSA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, kernels: Sequence[int] = (3, 5, 7, 9), gate: str = "sigmoid") -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        kernels: Sequence[int] = (3, 5, 7, 9),
+        gate: str = "sigmoid",
+        norm: str = "group",
+        norm_first: bool = False,
+        shared: bool = True,
+    ) -> None:
         super().__init__(channels)
-        self._init_spatial(kernels=kernels, gate=gate)
+        self._init_spatial(kernels=kernels, gate=gate, norm=norm, norm_first=norm_first, shared=shared)
 
-    def _init_spatial(self, *, kernels: Sequence[int], gate: str) -> None:
+    def _init_spatial(self, *, kernels: Sequence[int], gate: str, norm: str, norm_first: bool, shared: bool) -> None:
         """Create the parameters of SMSA on ``self``; SCSA shares this, because the authors' names are flat."""
         owner = type(self).__name__
         if isinstance(kernels, (str, int)) or not 1 <= len(kernels) <= len(BRANCHES):
             raise ValueError(f"{owner}: kernels must list one to four odd sizes such as [3, 5, 7, 9], got {kernels!r}")
         sizes = [check_odd("kernels", k, owner=owner) for k in kernels]
         self.gate = check_choice("gate", gate, GATES, owner=owner)
+        self.norm_kind = check_choice("norm", norm, NORMS, owner=owner)
+        self.norm_first = check_bool("norm_first", norm_first, owner=owner)
+        self.shared = check_bool("shared", shared, owner=owner)
         self.branches = largest_divisor(self.channels, len(sizes))
         self.kernels = tuple(sizes[: self.branches])
         width = self.channels // self.branches
-        for name, size in zip(BRANCHES, self.kernels):  # noqa: B905  zip stops at the branches that exist
-            self.add_module(name, nn.Conv1d(width, width, size, padding=size // 2, groups=width))
-        self.norm_h = nn.GroupNorm(self.branches, self.channels)
-        self.norm_w = nn.GroupNorm(self.branches, self.channels)
+        for suffix in ("",) if shared else ("", "_w"):
+            for name, size in zip(BRANCHES, self.kernels):
+                conv = nn.Conv1d(width, width, size, padding=size // 2, groups=width)
+                self.add_module(name + suffix, conv)
+        self.norm_h = self._make_norm()
+        self.norm_w = self._make_norm()
+
+    def _make_norm(self) -> nn.Module:
+        if self.norm_kind == "batch":
+            return nn.BatchNorm1d(self.channels)
+        if self.norm_kind == "none":
+            return nn.Identity()
+        return nn.GroupNorm(self.branches if self.norm_kind == "group" else 1, self.channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the map by its gates along the height and along the width."""
@@ -67,18 +100,30 @@ class SMSA(Attention):
         return self._spatial(x)
 
     def _spatial(self, x: torch.Tensor) -> torch.Tensor:
-        gate_h = self._profile_gate(x.mean(dim=3), self.norm_h)
-        gate_w = self._profile_gate(x.mean(dim=2), self.norm_w)
+        gate_h = self._profile_gate(x.mean(dim=3), self.norm_h, "")
+        gate_w = self._profile_gate(x.mean(dim=2), self.norm_w, "" if self.shared else "_w")
         # GroupNorm runs in float32 under autocast; gates of the map's own type keep the full-size product in that type
         return x * gate_h.unsqueeze(3).to(x.dtype) * gate_w.unsqueeze(2).to(x.dtype)
 
-    def _profile_gate(self, profile: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
+    def _profile_gate(self, profile: torch.Tensor, norm: nn.Module, suffix: str) -> torch.Tensor:
         """Turn a profile (B, C, L) into its gate, (B, C, L)."""
-        parts = profile.split(self.channels // self.branches, dim=1)
-        mixed = [getattr(self, name)(part) for name, part in zip(BRANCHES, parts)]  # noqa: B905
-        normed = group_norm(torch.cat(mixed, dim=1), norm)
+        if self.norm_first:
+            normed = self._mix(_normalise(profile, norm), suffix)
+        else:
+            normed = _normalise(self._mix(profile, suffix), norm)
         return normed.softmax(dim=2) if self.gate == "softmax" else normed.sigmoid()
 
+    def _mix(self, profile: torch.Tensor, suffix: str) -> torch.Tensor:
+        parts = profile.split(self.channels // self.branches, dim=1)
+        return torch.cat([getattr(self, name + suffix)(part) for name, part in zip(BRANCHES, parts)], dim=1)
+
     def shown_options(self) -> dict[str, Any]:
-        """Kernels in force and the gate."""
-        return {"kernels": self.kernels, "gate": self.gate}
+        """Kernels in force and the gate, then the ablations that are on."""
+        ablations = {"norm": (self.norm_kind, "group"), "norm_first": (self.norm_first, False)}
+        ablations["shared"] = (self.shared, True)
+        changed = {key: value for key, (value, default) in ablations.items() if value != default}
+        return {"kernels": self.kernels, "gate": self.gate, **changed}
+
+
+def _normalise(profile: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    return group_norm(profile, norm) if isinstance(norm, nn.GroupNorm) else norm(profile)

@@ -1,0 +1,60 @@
+"""Write the packaged models/ from the installed Ultralytics' stock YAMLs: python tools/make_models.py.
+
+Run it after a new Ultralytics release changed a stock model; tests/test_models.py tells when that is needed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scsa_yolo.graft import graft, to_yaml
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+TASKS = {"": "object detection", "-seg": "instance segmentation", "-pose": "pose", "-obb": "oriented boxes", "-cls": "classification"}  # noqa: E501
+FAMILIES = {
+    "v8": ["yolov8", "yolov8-seg", "yolov8-pose", "yolov8-obb", "yolov8-cls"],
+    "v9": ["yolov9t", "yolov9s", "yolov9m", "yolov9c", "yolov9e", "yolov9c-seg", "yolov9e-seg"],
+    "v10": [f"yolov10{scale}" for scale in "nsmblx"],
+    "11": ["yolo11", "yolo11-seg", "yolo11-pose", "yolo11-obb", "yolo11-cls"],
+    "12": ["yolo12", "yolo12-seg", "yolo12-pose", "yolo12-obb", "yolo12-cls"],
+    "26": ["yolo26", "yolo26-seg", "yolo26-pose", "yolo26-obb", "yolo26-cls"],
+    "rt-detr": ["rtdetr-r18", "rtdetr-r34", "rtdetr-resnet50", "rtdetr-resnet101"],
+}
+
+
+def packaged_name(stock: str) -> str:
+    """yolov8-seg -> yolov8-seg-scsa.yaml."""
+    return f"{stock}-scsa.yaml"
+
+
+def source(family: str, stock: str) -> str | Path:
+    """The stock YAML, or ours where Ultralytics has none."""
+    ours = MODELS / family / f"{stock}.yaml"
+    return ours if ours.is_file() else f"{stock}.yaml"
+
+
+def text(family: str, stock: str) -> str:
+    """The packaged file: the stock rows with SCSA in every residual unit."""
+    import yaml
+    from ultralytics.utils.checks import check_file
+
+    stock_dict = yaml.safe_load(Path(check_file(str(source(family, stock)))).read_text(encoding="utf-8"))
+    task = next((task for suffix, task in TASKS.items() if suffix and stock.endswith(suffix)), TASKS[""])
+    header = (
+        f"{stock} with SCSA in its residual units, for {task}. Stock rows otherwise: {stock}.yaml.\n"
+        "Options go into a row's arguments as a trailing mapping, such as {window: 7, start: identity, slot: out}."
+    )
+    return to_yaml(graft(stock_dict, "SCSA"), header=header)
+
+
+def main() -> None:
+    for family, stocks in FAMILIES.items():
+        for stock in stocks:
+            path = MODELS / family / packaged_name(stock)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text(family, stock), encoding="utf-8")
+            print(path.relative_to(MODELS.parent))
+
+
+if __name__ == "__main__":
+    main()
