@@ -1,7 +1,7 @@
 """SCSA and other attention modules for real-time detectors, as an extension of unmodified Ultralytics.
 
 Importing this package teaches Ultralytics the model YAMLs of ``models/``, the data sets of ``data/`` and rows such as
-``C2f_SCSA``. An installed package does the same by itself whenever torch is imported (see ``scsa_yolo/host/README.md``).
+``C2f_SCSA``. An installed package does the same by itself whenever torch is imported: see ``scsa_yolo/host/README.md``.
 The import reads the standard library alone; torch and Ultralytics are imported when a name is used.
 """
 

@@ -10,7 +10,13 @@ from pathlib import Path
 from scsa_yolo.graft import graft, to_yaml
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
-TASKS = {"": "object detection", "-seg": "instance segmentation", "-pose": "pose", "-obb": "oriented boxes", "-cls": "classification"}  # noqa: E501
+TASKS = {
+    "": "object detection",
+    "-seg": "instance segmentation",
+    "-pose": "pose",
+    "-obb": "oriented boxes",
+    "-cls": "classification",
+}  # noqa: E501
 FAMILIES = {
     "v8": ["yolov8", "yolov8-seg", "yolov8-pose", "yolov8-obb", "yolov8-cls"],
     "v9": ["yolov9t", "yolov9s", "yolov9m", "yolov9c", "yolov9e", "yolov9c-seg", "yolov9e-seg"],
@@ -48,6 +54,7 @@ def text(family: str, stock: str) -> str:
 
 
 def main() -> None:
+    """Write every packaged model with SCSA."""
     for family, stocks in FAMILIES.items():
         for stock in stocks:
             path = MODELS / family / packaged_name(stock)

@@ -2,11 +2,13 @@
 
 ResNet-vd (He et al., Bag of Tricks, CVPR 2019, https://arxiv.org/abs/1812.01187): a stem of three 3x3 convolutions, and
 shortcuts that average-pool before their 1x1 convolution, so that no position is skipped. Laid out as in RT-DETR (Zhao
-et al., CVPR 2024, https://arxiv.org/abs/2304.08069), whose r18 and r34 project the shortcut of every stage's first block.
+et al., CVPR 2024, https://arxiv.org/abs/2304.08069), whose r18 and r34 project every stage's first shortcut.
 Built of Ultralytics' ``Conv``, so that ``model.fuse()`` folds its batch norms.
 """
 
 from __future__ import annotations
+
+from operator import attrgetter
 
 import torch
 from torch import nn
@@ -108,6 +110,6 @@ class ResNetVDLayer(nn.Module):
 torch.serialization.add_safe_globals([ResNetVDStem, BasicBlockVD, ResNetVDLayer])
 add_unit(
     BasicBlockVD,
-    mid=Slot(BasicBlockVDMid, lambda unit: unit.cv2.conv.in_channels),
-    out=Slot(BasicBlockVDOut, lambda unit: unit.cv2.conv.out_channels),
+    mid=Slot(BasicBlockVDMid, attrgetter("cv2.conv.in_channels")),
+    out=Slot(BasicBlockVDOut, attrgetter("cv2.conv.out_channels")),
 )

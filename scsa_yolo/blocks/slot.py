@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ class Slot:
     """A place in a unit: the subclass that has it, and the width (channels) of the map that passes there."""
 
     cls: type[nn.Module]
-    width: Callable[[nn.Module], int]
+    width: Callable[[Any], int]
 
 
 _UNITS: dict[type[nn.Module], dict[str, Slot]] = {}

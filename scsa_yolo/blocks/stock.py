@@ -6,6 +6,9 @@ ResNetLayer, GhostBottleneck in C3Ghost. PSABlock and ABlock are attention alrea
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -88,7 +91,8 @@ class GhostBottleneckMid(GhostBottleneck):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the branch with attention before its last part, and the shortcut."""
-        return self.conv[-1](self.attn(self.conv[:-1](x))) + self.shortcut(x)
+        branch: Any = self.conv
+        return branch[-1](self.attn(branch[:-1](x))) + self.shortcut(x)
 
 
 class GhostBottleneckOut(GhostBottleneck):
@@ -101,7 +105,7 @@ class GhostBottleneckOut(GhostBottleneck):
         return self.attn(self.conv(x)) + self.shortcut(x)
 
 
-def _ghost_out(unit: nn.Module) -> int:
+def _ghost_out(unit: Any) -> int:
     last = unit.conv[-1]
     return int(last.cv1.conv.out_channels + last.cv2.conv.out_channels)
 
@@ -112,14 +116,14 @@ for _stock, _mid, _out in (
 ):
     add_unit(
         _stock,
-        mid=Slot(_mid, lambda unit: unit.cv2.conv.in_channels),
-        out=Slot(_out, lambda unit: unit.cv2.conv.out_channels),
+        mid=Slot(_mid, attrgetter("cv2.conv.in_channels")),
+        out=Slot(_out, attrgetter("cv2.conv.out_channels")),
     )
 add_unit(CIB, out=Slot(CIBOut, lambda unit: unit.cv1[-1].conv.out_channels))
 add_unit(
     ResNetBlock,
-    mid=Slot(ResNetBlockMid, lambda unit: unit.cv3.conv.in_channels),
-    out=Slot(ResNetBlockOut, lambda unit: unit.cv3.conv.out_channels),
+    mid=Slot(ResNetBlockMid, attrgetter("cv3.conv.in_channels")),
+    out=Slot(ResNetBlockOut, attrgetter("cv3.conv.out_channels")),
 )
 add_unit(
     GhostBottleneck,

@@ -31,7 +31,7 @@ MARKER = "scsa-demo.json"
 _VEHICLE, _PERSON, _LIGHT = range(3)
 _SPLITS = ("train", "val")
 _SUPERSAMPLE = 2  # OpenCV smooths the edges of 8-bit canvases only, and ours are float
-_MIN_SHOWN = 0.4  # of an object's area; below it the label is dropped
+_MIN_SHOWN = 0.3  # of an object's area; below it the label is dropped
 _MIN_SIDE = 4.0  # px of the final image; the same
 _ROAD = 6.0  # m from the middle line to the kerb
 
@@ -44,7 +44,7 @@ _WHITE_LAMP, _RED_LAMP = (0.85, 0.95, 1.0), (0.08, 0.1, 1.0)
 
 
 class _Part(NamedTuple):
-    """A flat polygon: (N, 2) points in metres (right, up) from the object's foot, its colour, the light it gives off."""
+    """A flat polygon: (N, 2) points in metres (right, up) from the object's foot, its colour, the light it gives."""
 
     points: Array
     colour: Colour
@@ -264,14 +264,11 @@ def _lights(rng: Generator) -> list[_Thing]:
 
 
 def _draw_houses(canvas: _Canvas, horizon: float, rng: Generator) -> None:
+    outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
     x, step = 0.0, canvas.size / 40
     while x < canvas.size:
-        wide, high, lit = (
-            rng.uniform(0.08, 0.22) * canvas.size,
-            rng.uniform(0.05, 0.3) * canvas.size,
-            rng.uniform(0, 0.3),
-        )
-        outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+        wide, high = rng.uniform((0.08, 0.05), (0.22, 0.3)) * canvas.size
+        lit = rng.uniform(0, 0.3)
         canvas.fill(outline * (wide, -high) + (x, horizon), _paint(rng, 0.035, 0.08))
         for left in np.arange(x + step / 2, x + wide - step, step):
             for top in np.arange(horizon - high + step / 2, horizon - step, 1.3 * step):
@@ -321,7 +318,8 @@ def _expose(canvas: _Canvas, rng: Generator) -> Array:
     image = np.clip(image * vignette[..., None] * rng.uniform(0.9, 1.5), 0, 1)
     read, shot = rng.uniform(0.008, 0.02), rng.uniform(0.001, 0.003)
     noise = rng.standard_normal(image.shape, np.float32) * np.sqrt(read**2 + shot * image)  # photons: variance ~ light
-    return (np.clip(image + noise, 0, 1) * 255).round().astype(np.uint8)
+    recorded: Array = (np.clip(image + noise, 0, 1) * 255).round().astype(np.uint8)
+    return recorded
 
 
 def _scene(size: int, rng: Generator) -> tuple[Array, str]:

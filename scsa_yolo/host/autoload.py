@@ -6,6 +6,7 @@ An error here would break ``import torch`` for the whole environment, so everyth
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 SWITCH = "SCSA_YOLO_AUTOLOAD"
@@ -19,14 +20,16 @@ def main() -> None:
 
             register()
     except Exception as error:  # noqa: BLE001  see the module's docstring
-        try:
-            warnings.warn(
-                f"scsa_yolo stepped aside, Ultralytics stays as it is: {error!r}. Type: scsa-yolo doctor",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        except Warning:  # warnings are errors in this process
-            pass
+        step_aside("Ultralytics stays as it is", error)
+
+
+def step_aside(consequence: str, error: Exception) -> None:
+    """Warn that something of ours failed. Never raises, not even where warnings are errors."""
+    try:
+        message = f"scsa_yolo stepped aside, {consequence}: {error!r}. Type: scsa-yolo doctor"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except Warning as warning:
+        print(f"RuntimeWarning: {warning}", file=sys.stderr)
 
 
 def switched_on() -> bool:

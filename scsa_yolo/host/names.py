@@ -16,7 +16,7 @@ _said: set[str] = set()
 
 
 def packaged_folder(name: str) -> Path:
-    """Return the folder of packaged ``"models"`` or ``"data"``: inside the wheel, or beside the package in a checkout."""
+    """Return the folder of packaged ``"models"`` or ``"data"``: in the wheel, or beside the package in a checkout."""
     inside = _PACKAGE / name
     beside = _PACKAGE.parent / name
     # site-packages may hold a stranger's "data" or "models": beside counts only next to our own pyproject.toml

@@ -6,15 +6,17 @@ are called.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from scsa_yolo.host import names
+from scsa_yolo.host.autoload import step_aside
 from scsa_yolo.host.hooks import PostImportFinder, fully_imported
 
 
@@ -32,15 +34,16 @@ _patches: list[_Patch] = []
 
 
 def _lazily(module: str, function: str) -> Callable[..., Any]:
-    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call."""
+    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call; stock if it cannot be."""
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        import functools
-        import importlib
-
         @functools.wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            work = getattr(importlib.import_module(module), function)
+            try:
+                work = getattr(importlib.import_module(module), function)
+            except Exception as error:  # noqa: BLE001  stock models and the yolo command must go on
+                step_aside(f"{original.__qualname__} is stock", error)
+                return original(*args, **kwargs)
             return work(original, *args, **kwargs)
 
         return wrapper
@@ -78,11 +81,7 @@ def unregister() -> None:
     with _lock:
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
-        while _patches:
-            patch = _patches.pop()
-            if patch.owner.__dict__.get(patch.attribute) is patch.wrapper:
-                setattr(patch.owner, patch.attribute, patch.original)
-            _replace_everywhere(patch.wrapper, patch.original)
+        _undo(down_to=0)
 
 
 def registered() -> bool:
@@ -92,23 +91,21 @@ def registered() -> bool:
 
 def patched_names() -> tuple[str, ...]:
     """Return the names of Ultralytics that are wrapped at this moment, dotted; none before it is imported."""
-    return tuple(patch.label for patch in _patches)
+    return tuple(dict.fromkeys(patch.label for patch in _patches))  # a reloaded module is patched a second time
 
 
 def _patch_module(module: ModuleType) -> None:
     """Wrap what we wrap in ``module``; on any error warn and leave it stock."""
-    try:
-        with _lock:
+    with _lock:
+        before = len(_patches)
+        try:
             for dotted, make in _TARGETS[module.__name__].items():
                 _patch_name(module, dotted, make)
-        if module.__name__ == "ultralytics.nn.tasks" and "scsa_yolo.blocks" not in sys.modules:
-            import scsa_yolo.blocks  # noqa: F401  marks our classes as safe before a checkpoint is read
-    except Exception as error:  # noqa: BLE001  stock models and the yolo command must go on
-        warnings.warn(
-            f"scsa_yolo could not extend {module.__name__} and stepped aside: {error!r}. Type: scsa-yolo doctor",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+            if module.__name__ == "ultralytics.nn.tasks" and "scsa_yolo.blocks" not in sys.modules:
+                importlib.import_module("scsa_yolo.blocks")  # marks our classes as safe before a checkpoint is read
+        except Exception as error:  # noqa: BLE001  stock models and the yolo command must go on
+            _undo(down_to=before)
+            step_aside(f"{module.__name__} stays as it is", error)
 
 
 def _patch_name(module: ModuleType, dotted: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
@@ -124,6 +121,15 @@ def _patch_name(module: ModuleType, dotted: str, make: Callable[[Callable[..., A
     _patches.append(_Patch(owner, f"{module.__name__}.{dotted}", attribute, original, wrapper))
     if owner is module:
         _replace_everywhere(original, wrapper)
+
+
+def _undo(down_to: int) -> None:
+    """Take back the latest patches until ``down_to`` are left."""
+    while len(_patches) > down_to:
+        patch = _patches.pop()
+        if patch.owner.__dict__.get(patch.attribute) is patch.wrapper:
+            setattr(patch.owner, patch.attribute, patch.original)
+        _replace_everywhere(patch.wrapper, patch.original)
 
 
 def _replace_everywhere(old: Any, new: Any) -> None:

@@ -28,9 +28,9 @@ OWN_LAYERS: dict[str, Callable[..., nn.Module]] = {
 }
 # Stock blocks that contain residual units, for error messages; any other stock name is tried as well.
 BLOCKS_WITH_UNITS = (
-    "C2f, C2fCIB, C3, C3k2, C3x, C3Ghost, C2, C1-free Bottleneck, BottleneckCSP, C2fAttn, RepNCSPELAN4, A2C2f (with "
-    "a2=False), ResNetLayer, ResNetVDLayer"
-).replace("C1-free ", "")
+    "C2, C2f, C2fAttn, C2fCIB, C3, C3Ghost, C3k2, C3x, A2C2f (where a2 is false), Bottleneck, BottleneckCSP, "
+    "GhostBottleneck, RepNCSPELAN4, ResNetLayer, ResNetVDLayer"
+)
 STARTS = ("paper", "identity")
 PARTS = ("backbone", "head")
 
@@ -157,7 +157,8 @@ def _split_name(index: int, name: Any) -> tuple[str, str | None, str | None] | N
         close = get_close_matches(block, [*dir(tasks), *OWN_LAYERS], n=1)
         hint = f" Did you mean {close[0]}_{attention}?" if close else ""
         raise ValueError(
-            f"model row {index} ({name}): unknown block {block!r}.{hint} Blocks with residual units: {BLOCKS_WITH_UNITS}"
+            f"model row {index} ({name}): unknown block {block!r}.{hint} "
+            f"Blocks with residual units: {BLOCKS_WITH_UNITS}"
         )
     return (name, block, attention) if known_block else None
 
@@ -202,11 +203,11 @@ def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
         give_slot(unit, row.make, row.slot)
     if not found and row.block is not None:
         raise row.error(
-            f"no residual unit in {row.block} to put {row.attention} into (the attention blocks PSABlock and ABlock have "
-            f"none). Blocks with residual units: {BLOCKS_WITH_UNITS}. For a layer of its own write the row "
+            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention "
+            f"already and have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. For a layer of its own write the row "
             f"[-1, 1, {row.attention}, []]"
         )
-    layer.np = sum(p.numel() for p in layer.parameters())
+    _count_parameters(layer)
     return len(found) or len(list(layer.children()) if isinstance(layer, nn.Sequential) else [layer])
 
 
@@ -224,9 +225,13 @@ def _replace_placeholder(model: nn.Sequential, row: Row, lowered: list[Any]) -> 
             raise row.error(str(error)) from error
     for name in ("i", "f", "type"):
         setattr(layer, name, getattr(placeholder, name))
-    layer.np = sum(p.numel() for p in layer.parameters())
+    _count_parameters(layer)
     model[row.index] = layer
     return layer
+
+
+def _count_parameters(layer: Any) -> None:
+    layer.np = sum(p.numel() for p in layer.parameters())  # what Ultralytics sums up in its profiles
 
 
 def _width(row: Row, source: Any, lowered: list[Any]) -> int:

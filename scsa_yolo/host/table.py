@@ -35,7 +35,7 @@ class LayerTable(logging.Filter):
         return False
 
     def replace(self, stock: nn.Module, layer: nn.Module, row: Row, count: int) -> None:
-        """Rewrite the line of ``stock``, the layer as it was built, into that of ``layer`` with ``count`` attentions."""
+        """Rewrite the line of ``stock``, the layer as built, into that of ``layer`` with ``count`` attentions."""
         start, column = f"{row.index:>3}{layer.f!s:>20}", f"{stock.type:<45}"
         shown = row.name if count == 0 or row.block is None else f"{row.name} ({count} x {row.attention}, {row.slot})"
         for record in self.records:

@@ -24,7 +24,7 @@ def load(original: Callable[..., Any], self: nn.Module, weights: Any, *args: Any
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the attention modules of a model by dotted name: those in slots, and bare rows."""
-    found = {f"{name}.attn".lstrip("."): unit.attn for name, unit in slotted(model)}
+    found: dict[str, Any] = {f"{name}.attn".lstrip("."): unit.attn for name, unit in slotted(model)}
     classes = tuple(attention_class(name) for name in attention_names())
     for name, module in model.named_modules():
         inside = any(name == known or name.startswith(f"{known}.") for known in found)
