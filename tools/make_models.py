@@ -16,7 +16,7 @@ TASKS = {
     "-pose": "pose",
     "-obb": "oriented boxes",
     "-cls": "classification",
-}  # noqa: E501
+}
 FAMILIES = {
     "v8": ["yolov8", "yolov8-seg", "yolov8-pose", "yolov8-obb", "yolov8-cls"],
     "v9": ["yolov9t", "yolov9s", "yolov9m", "yolov9c", "yolov9e", "yolov9c-seg", "yolov9e-seg"],

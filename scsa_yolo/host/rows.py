@@ -203,8 +203,8 @@ def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
         give_slot(unit, row.make, row.slot)
     if not found and row.block is not None:
         raise row.error(
-            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention "
-            f"already and have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. For a layer of its own write the row "
+            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention already and "
+            f"have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. For a layer of its own write the row "
             f"[-1, 1, {row.attention}, []]"
         )
     _count_parameters(layer)
