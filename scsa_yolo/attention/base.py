@@ -57,7 +57,7 @@ class Attention(nn.Module):
 
 
 def check_int(name: str, value: Any, *, low: int, high: int | None = None, owner: str) -> int:
-    """Return ``value`` when it is an int (not a bool) in [low, high]; otherwise say what was given and what is asked."""
+    """Return ``value`` when it is an int (not a bool) in [low, high]; otherwise say what is asked."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         asked = f"an int of at least {low}" if high is None else f"an int from {low} to {high}"
         raise ValueError(f"{owner}: {name} must be {asked}, got {value!r}")

@@ -111,7 +111,11 @@ class PCSA(Attention):
         return self._channel(x)
 
     def _channel(self, x: torch.Tensor) -> torch.Tensor:
-        y = group_norm(self._compress(x), self.norm).flatten(2)  # (B, C, N)
+        return x * self._channel_gate(self._compress(x))
+
+    def _channel_gate(self, compressed: torch.Tensor) -> torch.Tensor:
+        """Turn a compressed map (B, C, h, w) into its gate (B, C, 1, 1), of the same type."""
+        y = group_norm(compressed, self.norm).flatten(2)  # (B, C, N)
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
         positions = self.scale == "positions"
         root = (y.shape[2] if positions else self.channels // self.heads) ** -0.25
@@ -120,8 +124,7 @@ class PCSA(Attention):
         v = self._heads(_per_channel(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
         attention = self.attn_drop((q @ k.transpose(-2, -1)).softmax(dim=-1))
         gate = self._join(attention @ v.to(attention.dtype))
-        gate = gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
-        return x * gate.to(x.dtype)
+        return (gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()).to(compressed.dtype)
 
     def _heads(self, t: torch.Tensor) -> torch.Tensor:
         """(B, C, N) to (B, heads, C / heads, N)."""
@@ -152,7 +155,7 @@ class PCSA(Attention):
         return {"heads": self.heads, "window": self.window, "gate": self.gate, **changed}
 
 
-def _per_channel(t: torch.Tensor, conv: nn.Module) -> torch.Tensor:
+def _per_channel(t: torch.Tensor, conv: Any) -> torch.Tensor:
     """Apply a depthwise 1 x 1 convolution to (B, C, N) as the product that it is."""
     t = t * conv.weight.view(-1, 1)
     return t if conv.bias is None else t + conv.bias.view(-1, 1)
@@ -178,7 +181,8 @@ def pool_windows(x: torch.Tensor, window: int, kind: str, *, cover_edge: bool = 
 
 
 def _pool_traced(x: torch.Tensor, window: int, kind: str, cover_edge: bool) -> torch.Tensor:
-    missing = []
+    missing: list[Any] = []
+    size: Any  # a 0-dim tensor here
     for size in (x.shape[3], x.shape[2]):  # F.pad takes the last dimension first
         missing += [0, (-size) % window if cover_edge else (window - size).clamp(min=0)]
     if kind == "max":

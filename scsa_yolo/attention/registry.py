@@ -111,8 +111,8 @@ def _read_entry_points() -> None:
     _entry_points_read = True
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
-            loaded = entry.load()
-            if inspect.isclass(loaded):
+            loaded: Any = entry.load()
+            if not inspect.ismodule(loaded):  # a module registers its classes itself, by the decorator
                 register_attention(entry.name)(loaded)
         except Exception as error:  # noqa: BLE001  a stranger's package must not break ours
             warnings.warn(f"attention {entry.name!r} from {entry.value} was not loaded: {error!r}", stacklevel=2)

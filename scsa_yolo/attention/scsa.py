@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from scsa_yolo.attention.base import Attention, check_choice
+from scsa_yolo.attention.gating import gated_attention, scale, trains_eagerly
 from scsa_yolo.attention.pcsa import PCSA
 from scsa_yolo.attention.smsa import SMSA
 
@@ -86,7 +87,13 @@ class SCSA(SMSA, PCSA):
         self.check_input(x)
         if self.parts != "both":
             return self._spatial(x) if self.parts == "spatial" else self._channel(x)
-        return self._channel(self._spatial(x)) if self.first == "spatial" else self._spatial(self._channel(x))
+        if self.first == "channel":
+            return self._spatial(self._channel(x))
+        if trains_eagerly() and isinstance(self.window, int) and self.pool == "avg" and not self.cover_edge:
+            learned = list(self.parameters())
+            return gated_attention(x, self._spatial_gates, self._channel_gate, self.window, learned)
+        z = self._spatial(x)
+        return scale(z, self._channel_gate(self._compress(z)))
 
     def shown_options(self) -> dict[str, Any]:
         """Options of the halves that are there."""

@@ -7,15 +7,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from scsa_yolo.attention.base import (
-    Attention,
-    check_bool,
-    check_choice,
-    check_odd,
-    group_norm,
-    largest_divisor,
-)
+from scsa_yolo.attention.base import Attention, check_bool, check_choice, check_odd, group_norm, largest_divisor
+from scsa_yolo.attention.gating import scale
 
 GATES = ("sigmoid", "softmax")
 NORMS = ("group", "batch", "layer", "none")
@@ -100,22 +95,46 @@ class SMSA(Attention):
         return self._spatial(x)
 
     def _spatial(self, x: torch.Tensor) -> torch.Tensor:
-        gate_h = self._profile_gate(x.mean(dim=3), self.norm_h, "")
-        gate_w = self._profile_gate(x.mean(dim=2), self.norm_w, "" if self.shared else "_w")
-        # GroupNorm runs in float32 under autocast; gates of the map's own type keep the full-size product in that type
-        return x * gate_h.unsqueeze(3).to(x.dtype) * gate_w.unsqueeze(2).to(x.dtype)
+        gate_h, gate_w = self._spatial_gates(x.mean(dim=3), x.mean(dim=2))
+        return scale(x * gate_w.unsqueeze(2), gate_h.unsqueeze(3))
 
-    def _profile_gate(self, profile: torch.Tensor, norm: nn.Module, suffix: str) -> torch.Tensor:
-        """Turn a profile (B, C, L) into its gate, (B, C, L)."""
+    def _spatial_gates(self, profile_h: torch.Tensor, profile_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type."""
+        dtype = profile_h.dtype
         if self.norm_first:
-            normed = self._mix(_normalise(profile, norm), suffix)
+            profile_h, profile_w = _normalise(profile_h, self.norm_h), _normalise(profile_w, self.norm_w)
+        if self.shared:
+            profile_h, profile_w = self._mix_both(profile_h, profile_w)
         else:
-            normed = _normalise(self._mix(profile, suffix), norm)
-        return normed.softmax(dim=2) if self.gate == "softmax" else normed.sigmoid()
+            profile_h, profile_w = self._mix(profile_h, ""), self._mix(profile_w, "_w")
+        if not self.norm_first:
+            profile_h, profile_w = _normalise(profile_h, self.norm_h), _normalise(profile_w, self.norm_w)
+        # GroupNorm runs in float32 under autocast; gates of the map's own type keep the full-size product in that type
+        return self._activate(profile_h).to(dtype), self._activate(profile_w).to(dtype)
+
+    def _activate(self, profile: torch.Tensor) -> torch.Tensor:
+        return profile.softmax(dim=2) if self.gate == "softmax" else profile.sigmoid()
 
     def _mix(self, profile: torch.Tensor, suffix: str) -> torch.Tensor:
-        parts = profile.split(self.channels // self.branches, dim=1)
-        return torch.cat([getattr(self, name + suffix)(part) for name, part in zip(BRANCHES, parts)], dim=1)
+        """Pass the branches of one profile (B, C, L) through their convolutions, as one with zero-padded kernels."""
+        weight, bias = self._kernel(suffix)
+        reach = weight.shape[1] // 2
+        return depthwise(F.pad(profile, (reach, reach)), weight, bias, profile.shape[2])
+
+    def _mix_both(self, height: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pass both profiles through the shared convolutions at once: one sequence, zeros between and around them."""
+        weight, bias = self._kernel("")
+        reach, length_h, length_w = weight.shape[1] // 2, height.shape[2], width.shape[2]
+        gap = torch.zeros_like(height[:, :, :1]).expand(-1, -1, reach)
+        mixed = depthwise(torch.cat((gap, height, gap, width, gap), dim=2), weight, bias, length_h + reach + length_w)
+        return mixed[:, :, :length_h], mixed[:, :, length_h + reach :]
+
+    def _kernel(self, suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the branches' weights as (C, largest kernel), smaller kernels padded with zeros, and biases (C)."""
+        convs: list[Any] = [getattr(self, name + suffix) for name in BRANCHES[: self.branches]]
+        pads = [(max(self.kernels) - size) // 2 for size in self.kernels]
+        weight = torch.cat([_pad(conv.weight.squeeze(1), pad) for conv, pad in zip(convs, pads)])
+        return weight, torch.cat([conv.bias for conv in convs])
 
     def shown_options(self) -> dict[str, Any]:
         """Kernels in force and the gate, then the ablations that are on."""
@@ -123,6 +142,24 @@ class SMSA(Attention):
         ablations["shared"] = (self.shared, True)
         changed = {key: value for key, (value, default) in ablations.items() if value != default}
         return {"kernels": self.kernels, "gate": self.gate, **changed}
+
+
+def _pad(kernel: torch.Tensor, pad: int) -> torch.Tensor:
+    zeros = kernel.new_zeros(kernel.shape[0], pad)  # F.pad of a constant is nothing that the ONNX exporter can fold
+    return torch.cat((zeros, kernel, zeros), dim=1)
+
+
+def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, length: int) -> torch.Tensor:
+    """Depthwise 1-D convolution of (B, C, length + k - 1) by (C, k): a sum of k shifted products.
+
+    On a CPU these cost a fraction of oneDNN's depthwise Conv1d; a GPU and an exported graph prefer the one operator.
+    """
+    if padded.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
+    mixed = bias.unsqueeze(1)
+    for tap, factors in enumerate(weight.unsqueeze(2).unbind(1)):
+        mixed = torch.addcmul(mixed, padded[:, :, tap : tap + length], factors)
+    return mixed
 
 
 def _normalise(profile: torch.Tensor, norm: nn.Module) -> torch.Tensor:
