@@ -52,11 +52,9 @@ def twins(channels: int, **options: object) -> tuple[nn.Module, SCSA]:
     return plain, fast
 
 
-@pytest.mark.parametrize("channels", [4, 16, 24, 64])
+@pytest.mark.parametrize("channels", [8, 16, 24, 64])
 @pytest.mark.parametrize("size", [(1, 1), (3, 20), (7, 7), (20, 20), (33, 17)], ids=str)
 def test_fast_equals_plain_with_gradients(channels: int, size: tuple[int, int]) -> None:
-    if channels == 4 and size == (1, 1):
-        pytest.skip("torch's own GroupNorm, in the oracle, refuses one value per group; conformance covers it")
     plain, fast = twins(channels)
     inputs = [torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
     grad = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(2))
@@ -207,16 +205,26 @@ def test_channels_last_copies_and_pickles() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"pool": "max"}, {"cover_edge": True}, {"window": "global"}, {"heads": 2}], ids=str
+    ("options", "dynamic"),
+    # torch ties ceil-mode pooling to sizes with its example's remainder, so cover_edge is exported at a fixed size
+    [
+        ({}, True),
+        ({"pool": "max"}, True),
+        ({"cover_edge": True}, False),
+        ({"window": "global"}, True),
+        ({"heads": 2}, True),
+    ],
+    ids=str,
 )
-def test_torch_export_static_and_dynamic(options: dict) -> None:
+def test_torch_export(options: dict, dynamic: bool) -> None:
     module, x = perturbed(SCSA(16, **options)), torch.randn(2, 16, 20, 21)
     torch.testing.assert_close(torch.export.export(module, (x,)).module()(x), module(x))
-    size = torch.export.Dim("height", min=14, max=200), torch.export.Dim("width", min=14, max=200)
-    exported = torch.export.export(module, (x,), dynamic_shapes=({2: size[0], 3: size[1]},))
-    for shape in ((14, 14), (33, 50)):
-        other = torch.randn(2, 16, *shape)
-        torch.testing.assert_close(exported.module()(other), module(other))
+    if dynamic:
+        sizes = {2: torch.export.Dim("height", min=14, max=200), 3: torch.export.Dim("width", min=14, max=200)}
+        exported = torch.export.export(module, (x,), dynamic_shapes=(sizes,))
+        for shape in ((14, 14), (33, 50)):
+            other = torch.randn(2, 16, *shape)
+            torch.testing.assert_close(exported.module()(other), module(other))
 
 
 @pytest.mark.parametrize(
