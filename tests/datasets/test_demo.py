@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from scsa_yolo.datasets import make_demo
-from scsa_yolo.datasets.demo import CLASS_NAMES, GENERATOR_VERSION, MARKER, _Camera, _Canvas, _Part, _Thing
+from scsa_yolo.datasets.demo import CLASS_NAMES, GENERATOR_VERSION, MARKER
+from scsa_yolo.datasets.demo_scene import _Camera, _Canvas, _Part, _Thing
 
 REPO = Path(__file__).parents[2]
 TRAIN, VAL, SIZE = 24, 6, 320
