@@ -94,14 +94,14 @@ def torch_output(model, x):
 
 def write_page(records: list[dict], versions: dict[str, str]) -> None:
     """docs/matrix.md from the records."""
+    made = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines = [
         "# Every module in every detector",
         "",
-        "Each pair was grafted, trained for an epoch at 64 px on a drawn set, reloaded from its checkpoint, exported to",
-        "ONNX and compared with PyTorch on its raw output (for RT-DETR, whose queries are sorted by score, row by nearest",
-        "row). Cells: number of attention modules, largest error relative to the largest output. Made by `python benchmarks/graft_matrix.py`; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
+        "Each pair was grafted, trained for an epoch at 64 px on a drawn set, reloaded from its checkpoint, exported",
+        "to ONNX and compared with PyTorch on its raw output (for RT-DETR, whose queries are sorted by score, row by",
+        "nearest row). Cells: number of attention modules, and the largest error relative to the largest output.",
+        f"Made by `python benchmarks/graft_matrix.py`; {made}.",
         "",
         "| attention | " + " | ".join(MODELS) + " |",
         "|---|" + "--:|" * len(MODELS),
