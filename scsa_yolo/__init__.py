@@ -8,12 +8,16 @@ The import reads the standard library alone; torch and Ultralytics are imported 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from scsa_yolo.host import autoload, register, registered, unregister
 
 if TYPE_CHECKING:
     from scsa_yolo.attention import PCSA, SCSA, SMSA, attention_names, create_attention, register_attention
+    from scsa_yolo.graft import graft
+    from scsa_yolo.inject import inject
 
 __version__ = "0.1.0"
 
@@ -23,6 +27,8 @@ _LAZY = {
     "SMSA": "scsa_yolo.attention",
     "attention_names": "scsa_yolo.attention",
     "create_attention": "scsa_yolo.attention",
+    "graft": "scsa_yolo.graft",
+    "inject": "scsa_yolo.inject",
     "register_attention": "scsa_yolo.attention",
 }
 
@@ -33,6 +39,8 @@ __all__ = [
     "__version__",
     "attention_names",
     "create_attention",
+    "graft",
+    "inject",
     "register",
     "register_attention",
     "registered",
@@ -47,8 +55,18 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
+class _Package(ModuleType):
+    """This package: ``scsa_yolo.graft`` and ``scsa_yolo.inject`` are the functions, whoever imported their modules."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _LAZY and isinstance(value, ModuleType):  # the import system binds a submodule under its name
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
+sys.modules[__name__].__class__ = _Package
 autoload.main()

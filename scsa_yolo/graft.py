@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from scsa_yolo.attention import create_attention
-from scsa_yolo.blocks import SLOTS
+from scsa_yolo.blocks import SLOTS, STARTS
 
 PARTS = ("backbone", "head")
-# Blocks whose every instance has residual units. A2C2f has them where its second argument, a2, is false.
+# Blocks with residual units. The two whose arguments decide: A2C2f has them where its second, a2, is false, and
+# ResNetLayer where its fourth, is_first, is not true (that one is the stem).
 BLOCKS = (
     "Bottleneck",
     "BottleneckCSP",
@@ -37,7 +40,7 @@ def graft(
     attention: str,
     *,
     slot: str = "mid",
-    rows: Sequence[int] | None = None,
+    rows: Sequence[int] | Mapping[int, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Return the model's dictionary with ``attention`` in its residual units; ``model`` itself is not changed.
@@ -47,7 +50,8 @@ def graft(
             letter in a name keeps that scale alone, so that the result is the size that was asked for.
         attention: A registered name, see ``scsa_yolo.attention_names()``.
         slot: ``"mid"``, before the unit's last convolution, or ``"out"``, after it.
-        rows: Layer indices, counted over backbone and head, that get it; None for every row with residual units.
+        rows: Layer indices, counted over backbone and head, that get it; None for every row with residual units. A
+            mapping gives rows options of their own, which win over ``options``: ``{2: {"window": 9}, 4: {}}``.
         options: The attention's options, and ``start="identity"``; they are written into each row.
 
     Raises:
@@ -56,45 +60,91 @@ def graft(
         FileNotFoundError: There is no such YAML.
     """
     d = deepcopy(dict(model)) if isinstance(model, Mapping) else load_model(model)
-    if slot not in SLOTS:
-        raise ValueError(f"slot must be one of {', '.join(map(repr, SLOTS))}, got {slot!r}")
-    create_attention(attention, 64, **{key: value for key, value in options.items() if key != "start"})
-    if options.get("start", "paper") not in ("paper", "identity"):
-        raise ValueError(f"start must be 'paper' or 'identity', got {options['start']!r}")
-    _refuse_grafted(d)
-    chosen = _chosen_rows(d, rows)
+    _check_model(d)
     written = {**({} if slot == "mid" else {"slot": slot}), **options}
-    for row in chosen:
+    _check_options(attention, written)
+    _refuse_grafted(d)
+    for index, row in _chosen_rows(d, rows).items():
+        own = {**written, **rows[index]} if isinstance(rows, Mapping) else written
+        _check_options(attention, own)
         row[2] = f"{row[2]}_{attention}"
-        row[3] = [*row[3], dict(written)] if written else list(row[3])
+        row[3] = [*row[3], dict(own)] if own else list(row[3])
     return d
 
 
 def load_model(name: str | Path) -> dict[str, Any]:
-    """Return the dictionary of a stock, packaged or local model YAML, with the named scale alone if there is one."""
+    """Return the dictionary of a stock, packaged or local model YAML, with the named scale alone if there is one.
+
+    Raises:
+        ValueError: ``name`` is no YAML of a model.
+        FileNotFoundError: There is no such YAML.
+    """
     from scsa_yolo.host import register, registered
 
     if not registered():
         register()
     from ultralytics.nn.tasks import yaml_model_load
 
-    d = yaml_model_load(str(name))
+    path = Path(name)
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise ValueError(f"graft takes a model YAML, got '{name}'. Type: {path.with_suffix('.yaml')}")
+    try:
+        d = yaml_model_load(str(name))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_no_such_model(path)) from error
     scale, scales = d.pop("scale", ""), d.get("scales")
     d.pop("yaml_file", None)
-    if scale and isinstance(scales, dict) and scale in scales:
+    if scale and isinstance(scales, dict):
+        if scale not in scales:
+            raise ValueError(f"'{name}' asks for scale {scale!r}, the model has {', '.join(map(repr, scales))}")
         d["scales"] = {scale: scales[scale]}
     return d
+
+
+def _no_such_model(path: Path) -> str:
+    from ultralytics import __version__
+    from ultralytics.utils import ROOT
+
+    known = sorted(found.name for found in (ROOT / "cfg" / "models").rglob("*.yaml"))
+    close = get_close_matches(path.name, known, n=1, cutoff=0.7)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"there is no model YAML '{path}', neither in {Path.cwd()} nor in Ultralytics {__version__}.{hint}"
 
 
 def has_units(row: Sequence[Any]) -> bool:
     """Tell whether a row [from, repeats, module, args] is a stock block with residual units."""
     name, args = row[2], row[3]
-    return name in BLOCKS or (name == "A2C2f" and len(args) > 1 and not args[1])
+    if name == "A2C2f":
+        return len(args) > 1 and not args[1]
+    if name == "ResNetLayer":
+        return len(args) < 4 or not args[3]
+    return name in BLOCKS
 
 
 def layers(d: Mapping[str, Any]) -> Iterator[tuple[int, list[Any]]]:
     """Yield the rows of backbone and head with their layer indices."""
     yield from enumerate(row for part in PARTS for row in d[part])
+
+
+def _check_model(d: Mapping[str, Any]) -> None:
+    for part in PARTS:
+        rows = d.get(part)
+        if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+            raise ValueError(f"{part!r} of a model must be a list of rows [from, repeats, module, args], got {rows!r}")
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 4 and isinstance(row[3], (list, tuple))
+
+
+def _check_options(attention: str, written: Mapping[str, Any]) -> None:
+    """Refuse what a row could not hold, by building one module; the caller's random numbers are left alone."""
+    for key, choices in (("slot", SLOTS), ("start", STARTS)):
+        if written.get(key, choices[0]) not in choices:
+            raise ValueError(f"{key} must be one of {', '.join(map(repr, choices))}, got {written[key]!r}")
+    options = {key: value for key, value in written.items() if key not in ("slot", "start")}
+    with torch.random.fork_rng(devices=[]):
+        create_attention(attention, 64, **options)
 
 
 def _refuse_grafted(d: Mapping[str, Any]) -> None:
@@ -108,20 +158,21 @@ def _refuse_grafted(d: Mapping[str, Any]) -> None:
         )
 
 
-def _chosen_rows(d: Mapping[str, Any], rows: Sequence[int] | None) -> list[list[Any]]:
+def _chosen_rows(d: Mapping[str, Any], rows: Iterable[int] | None) -> dict[int, list[Any]]:
     able = {index: row for index, row in layers(d) if has_units(row)}
-    listed = ", ".join(f"{index} {row[2]}" for index, row in able.items())
     if not able:
         raise ValueError(
-            "this model has no row with residual units to graft onto. Write a bare row such as [-1, 1, SCSA, []] where "
-            f"the map should be attended to. Blocks with residual units: {', '.join(BLOCKS)}, A2C2f"
+            "this model has no row with residual units to graft onto. In a copy of its YAML, write a bare row such as "
+            f"[-1, 1, SCSA, []] where the map should be attended to. Blocks with units: {', '.join(BLOCKS)}, A2C2f"
         )
     if rows is None:
-        return list(able.values())
-    wrong = [index for index in rows if isinstance(index, bool) or index not in able]
-    if wrong or not rows:
-        raise ValueError(f"rows must be among those with residual units ({listed}), got {list(rows)!r}")
-    return [able[index] for index in dict.fromkeys(rows)]
+        return able
+    chosen = list(rows)
+    wrong = [index for index in chosen if isinstance(index, bool) or index not in able]
+    if wrong or not chosen:
+        listed = ", ".join(f"{index} {row[2]}" for index, row in able.items())
+        raise ValueError(f"rows must be among those with residual units ({listed}), got {chosen!r}")
+    return {index: able[index] for index in chosen}
 
 
 def to_yaml(d: Mapping[str, Any], *, header: str) -> str:

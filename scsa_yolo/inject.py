@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention import create_attention
-from scsa_yolo.blocks import SLOTS, IdentityStart, give_slot, slotted, units
+from scsa_yolo.blocks import SLOTS, STARTS, IdentityStart, give_slot, slot_width, slotted, units
 
 # Libraries whose units are a module of their own, imported when a model holds parts of that library.
 LIBRARIES = {"torchvision": "scsa_yolo.blocks.torchvision", "timm": "scsa_yolo.blocks.timm"}
@@ -21,7 +21,6 @@ FAMILIES = (
     "torchvision's ResNet, ResNeXt, Wide ResNet, MobileNetV2, MobileNetV3 and Swin (V1, V2), and detectors or "
     "segmenters on them; timm's ResNet, RepVGG and RepViT; Ultralytics' blocks. For others see docs/inject.md"
 )
-STARTS = ("paper", "identity")
 
 Where = str | re.Pattern[str] | Callable[[str, nn.Module], bool]
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -131,28 +130,11 @@ def _listed(names: Sequence[str], at_most: int = 40) -> str:
 
 def _build(name: str, unit: nn.Module, attention: str, slot: str, start: str, options: dict[str, Any]) -> nn.Module:
     try:
-        width = _width(unit, slot)
+        width = slot_width(unit, slot)
         made = create_attention(attention, width, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"unit {name or 'itself'} ({type(unit).__name__}): {error}") from error
     return IdentityStart(made, width) if start == "identity" else made
-
-
-class _Width(Exception):
-    """Carries a width out of give_slot, which changes nothing before its callback returns."""
-
-
-def _width(unit: nn.Module, slot: str) -> int:
-    """Return the width at the slot of ``unit``."""
-
-    def stop(width: int) -> nn.Module:
-        raise _Width(width)
-
-    try:
-        give_slot(unit, stop, slot)
-    except _Width as found:
-        return int(found.args[0])
-    raise AssertionError("give_slot did not call its callback")
 
 
 def _hand_over(ready: nn.Module, width: int) -> nn.Module:

@@ -4,9 +4,24 @@ Importing this room imports ``ultralytics.nn.modules``, whose blocks it subclass
 safe for ``torch.load(weights_only=True)``.
 """
 
-import scsa_yolo.attention  # noqa: F401  a checkpoint's attention classes are marked safe there
+from scsa_yolo.attention import attention_names
 from scsa_yolo.blocks import resnet_vd, stock
-from scsa_yolo.blocks.identity_start import IdentityStart
-from scsa_yolo.blocks.slot import SLOTS, Slot, add_unit, give_slot, slotted, units
+from scsa_yolo.blocks.identity_start import STARTS, IdentityStart
+from scsa_yolo.blocks.slot import SLOTS, Slot, add_unit, give_slot, slot_width, slotted, units
 
-__all__ = ["SLOTS", "IdentityStart", "Slot", "add_unit", "give_slot", "resnet_vd", "slotted", "stock", "units"]
+__all__ = [
+    "SLOTS",
+    "STARTS",
+    "IdentityStart",
+    "Slot",
+    "add_unit",
+    "give_slot",
+    "resnet_vd",
+    "slot_width",
+    "slotted",
+    "stock",
+    "units",
+]
+
+# Ours are marked safe by their import; this imports third parties' modules, which are in checkpoints just as well.
+attention_names()

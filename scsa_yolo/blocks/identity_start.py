@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+STARTS = ("paper", "identity")  # the choices of `start` in rows, grafts and injections
+
 
 class IdentityStart(nn.Module):
     """Blend an attention module in by a learned weight per channel that starts at 0: ``x + blend * (attn(x) - x)``.

@@ -46,6 +46,23 @@ def units(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     yield from ((name, child) for name, child in module.named_modules() if type(child) in _UNITS)
 
 
+def slot_width(unit: nn.Module, slot: str = "mid") -> int:
+    """Return the width (channels) of the map that would pass the slot of ``unit``.
+
+    Raises:
+        ValueError: An unknown slot, or ``unit`` is no unit or has a slot already.
+    """
+    return int(_place(unit, slot).width(unit))
+
+
+def _place(unit: nn.Module, slot: str) -> Slot:
+    if slot not in SLOTS:
+        raise ValueError(f"slot must be one of {', '.join(map(repr, SLOTS))}, got {slot!r}")
+    if type(unit) not in _UNITS:
+        raise ValueError(f"{type(unit).__name__} is no residual unit without a slot")
+    return _UNITS[type(unit)][slot]
+
+
 def give_slot(unit: nn.Module, make: Callable[[int], nn.Module], slot: str = "mid") -> nn.Module:
     """Give ``unit`` its slot and fill it.
 
@@ -60,11 +77,7 @@ def give_slot(unit: nn.Module, make: Callable[[int], nn.Module], slot: str = "mi
     Raises:
         ValueError: An unknown slot, or ``unit`` is no unit or has a slot already.
     """
-    if slot not in SLOTS:
-        raise ValueError(f"slot must be one of {', '.join(map(repr, SLOTS))}, got {slot!r}")
-    if type(unit) not in _UNITS:
-        raise ValueError(f"{type(unit).__name__} is no residual unit without a slot")
-    place = _UNITS[type(unit)][slot]
+    place = _place(unit, slot)
     attention = make(place.width(unit))  # may raise: nothing has been changed yet
     like = next(unit.parameters())
     unit.attn = attention.to(device=like.device, dtype=like.dtype).train(unit.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -17,16 +18,22 @@ class PostImportFinder:
 
     def __init__(self, after: Mapping[str, Callable[[ModuleType], None]]) -> None:
         self.after = after
+        self._searches: set[tuple[int, str]] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec that the other finders give, its loader wrapped; None for every other module."""
-        if name not in self.after:
-            return None
-        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-        spec = next((spec for spec in found if spec is not None), None)
-        if spec is not None and spec.loader is not None:
+        search = (threading.get_ident(), name)
+        if name not in self.after or search in self._searches:
+            return None  # the second: a finder of the same kind asks us while we ask it
+        self._searches.add(search)
+        try:
+            found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            spec = next((spec for spec in found if spec is not None), None)
+        finally:
+            self._searches.discard(search)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
             self._wrap(spec.loader, self.after[name])
         return spec
 

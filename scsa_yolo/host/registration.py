@@ -34,7 +34,7 @@ _patches: list[_Patch] = []
 
 
 def _lazily(module: str, function: str) -> Callable[..., Any]:
-    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call; stock if it cannot be."""
+    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call, or else stock."""
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -18,7 +18,7 @@ from torch import nn
 from ultralytics.nn import tasks
 
 from scsa_yolo.attention import attention_class, attention_names, create_attention
-from scsa_yolo.blocks import SLOTS, IdentityStart, give_slot, resnet_vd, units
+from scsa_yolo.blocks import SLOTS, STARTS, IdentityStart, give_slot, resnet_vd, units
 from scsa_yolo.host.table import LayerTable
 
 # Our own layers, each built as cls(c1, c2, n, *rest) from a row [from, n, name, [c2, *rest]].
@@ -31,8 +31,8 @@ BLOCKS_WITH_UNITS = (
     "C2, C2f, C2fAttn, C2fCIB, C3, C3Ghost, C3k2, C3x, A2C2f (where a2 is false), Bottleneck, BottleneckCSP, "
     "GhostBottleneck, RepNCSPELAN4, ResNetLayer, ResNetVDLayer"
 )
-STARTS = ("paper", "identity")
 PARTS = ("backbone", "head")
+WIDTHS = "ch"  # parse_model puts its local of this name, the widths of all layers so far, where an argument names it
 
 
 @dataclass
@@ -74,10 +74,13 @@ def parse_model(original: Callable[..., Any], d: dict[str, Any], *args: Any, **k
         # Attention draws its initial weights aside: stock weights and all later draws stay as without it, so that
         # models which differ in the slot alone start equal under one seed.
         with torch.random.fork_rng(devices=[]):
+            built = [model[row.index] for row in rows]
             for row in rows:
-                built = model[row.index]
+                if row.block in OWN_LAYERS:
+                    _replace_placeholder(model, row, layers[row.index])
+            for row, stock in zip(rows, built, strict=True):
                 count = _finish(model, row, layers[row.index])
-                table.replace(built, model[row.index], row, count)
+                table.replace(stock, model[row.index], row, count)
     return model, save
 
 
@@ -117,10 +120,10 @@ def read_row(index: int, row: Any) -> Row | None:
     name, block, attention = split
     if len(row) != 4 or row[2] != name or not isinstance(row[3], (list, tuple)):
         raise ValueError(f"model row {index}: a row is [from, repeats, module, args], got {list(row)!r}")
-    options = dict(row[3][-1]) if row[3] and isinstance(row[3][-1], dict) else {}
-    read = Row(index, name, block, attention, [a for a in row[3] if not isinstance(a, dict)])
-    if attention is None and options:
-        raise read.error(f"options {options!r} need an attention, such as {name}_SCSA")
+    args = list(row[3])
+    options = dict(args.pop()) if args and isinstance(args[-1], dict) else {}
+    read = Row(index, name, block, attention, args)
+    _check_shape(read, row, options)
     read.slot = _choice(read, "slot", options.pop("slot", "mid"), SLOTS)
     read.start = _choice(read, "start", options.pop("start", "paper"), STARTS)
     read.options = options
@@ -128,6 +131,23 @@ def read_row(index: int, row: Any) -> Row | None:
         with torch.random.fork_rng(devices=[]):
             read.make(64)  # a wrong option is refused before anything is built
     return read
+
+
+def _check_shape(read: Row, row: Any, options: dict[str, Any]) -> None:
+    """Refuse what stock code would misread, or silently drop, in a row of ours."""
+    if not isinstance(row[0], int) or not isinstance(row[1], int):
+        raise read.error(f"takes one input and a number of repeats, got from={row[0]!r}, repeats={row[1]!r}")
+    if any(isinstance(argument, dict) for argument in read.args):
+        raise read.error(f"options are one mapping, the last of the arguments, got {row[3]!r}")
+    if read.attention is None and options:
+        raise read.error(f"options {options!r} need an attention, such as {read.name}_SCSA")
+    if read.block is None and (read.args or "slot" in options):
+        raise read.error(
+            f"a layer of its own keeps its input's width and has no slot: its arguments are [] or one mapping of "
+            f"options, got {row[3]!r}"
+        )
+    if read.block in OWN_LAYERS and not (read.args and isinstance(read.args[0], int) and read.args[0] > 0):
+        raise read.error(f"the first argument is the number of output channels, got {row[3]!r}")
 
 
 def _choice(row: Row, key: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -172,7 +192,7 @@ def _lower(d: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     """Return a copy of ``d`` in stock names.
 
     A bare row becomes ``nn.Identity`` and an own layer ``Index``, stock layers that pass the width on and set it. Their
-    argument ``"ch"`` makes parse_model put its list of widths there, from which :func:`_width` reads.
+    argument ``WIDTHS`` makes parse_model put its list of widths there, from which :func:`_width` reads.
     """
     lowered = {**d, **{part: deepcopy(d.get(part) or []) for part in PARTS}}
     ours = {row.index: row for row in rows}
@@ -181,21 +201,17 @@ def _lower(d: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
         if row is None:
             continue
         if row.block is None:
-            written[2:] = ["nn.Identity", ["ch"]]
+            written[2:] = ["nn.Identity", [WIDTHS]]
         elif row.block in OWN_LAYERS:
-            if not row.args:
-                raise row.error("the first argument is the number of output channels")
-            written[2:] = ["Index", [row.args[0], "ch"]]
+            written[2:] = ["Index", [row.args[0], WIDTHS]]
         else:
             written[2:] = [row.block, list(row.args)]
     return lowered
 
 
 def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
-    """Replace placeholders and fill slots of one built layer; return the number of attention modules."""
-    layer = model[row.index]
-    if row.block is None or row.block in OWN_LAYERS:
-        layer = _replace_placeholder(model, row, lowered)
+    """Put attention into one built layer, or in the place of one; return the number of attention modules."""
+    layer = model[row.index] if row.block else _replace_placeholder(model, row, lowered)
     if row.attention is None:
         return 0
     found = [unit for _, unit in units(layer)]
@@ -203,28 +219,29 @@ def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
         give_slot(unit, row.make, row.slot)
     if not found and row.block is not None:
         raise row.error(
-            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention already and "
-            f"have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. For a layer of its own write the row "
-            f"[-1, 1, {row.attention}, []]"
+            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention already "
+            f"and have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. "
+            f"For a layer of its own write the row [-1, 1, {row.attention}, []]"
         )
     _count_parameters(layer)
     return len(found) or len(list(layer.children()) if isinstance(layer, nn.Sequential) else [layer])
 
 
 def _replace_placeholder(model: nn.Sequential, row: Row, lowered: list[Any]) -> nn.Module:
-    placeholder = model[row.index]
+    placeholder: Any = model[row.index]
     repeats = len(placeholder) if isinstance(placeholder, nn.Sequential) else 1
     width = _width(row, placeholder.f, lowered)
     if row.block is None:
         made = [row.make(width) for _ in range(repeats)]
-        layer = made[0] if repeats == 1 else nn.Sequential(*made)
+        kind, layer = type(made[0]), made[0] if repeats == 1 else nn.Sequential(*made)
     else:
         try:
             layer = OWN_LAYERS[row.block](width, row.args[0], repeats, *row.args[1:])
         except (TypeError, ValueError) as error:
             raise row.error(str(error)) from error
-    for name in ("i", "f", "type"):
-        setattr(layer, name, getattr(placeholder, name))
+        kind = type(layer)
+    for name, value in (("i", placeholder.i), ("f", placeholder.f), ("type", f"{kind.__module__}.{kind.__qualname__}")):
+        setattr(layer, name, value)
     _count_parameters(layer)
     model[row.index] = layer
     return layer
@@ -234,10 +251,8 @@ def _count_parameters(layer: Any) -> None:
     layer.np = sum(p.numel() for p in layer.parameters())  # what Ultralytics sums up in its profiles
 
 
-def _width(row: Row, source: Any, lowered: list[Any]) -> int:
-    widths = lowered[3][-1]  # parse_model's own list, put there by the argument "ch"
-    if not isinstance(source, int):
-        raise row.error(f"takes one input, got from={source!r}")
+def _width(row: Row, source: int, lowered: list[Any]) -> int:
+    widths = lowered[3][-1]  # parse_model's own list, put there by the argument WIDTHS
     if not isinstance(widths, list):
         raise row.error("this Ultralytics no longer tells widths to rows; please report its version (scsa-yolo doctor)")
     return int(widths[source if row.index == 0 or source >= 0 else row.index + source])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ class LayerTable(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
+        self.thread = threading.get_ident()  # another thread may be building, too
 
     def __enter__(self) -> LayerTable:
         LOGGER.addFilter(self)
@@ -29,7 +31,8 @@ class LayerTable(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep records of the build; let everything else pass."""
-        if record.levelno != logging.INFO or record.funcName != "parse_model":
+        ours = record.funcName == "parse_model" and record.thread == self.thread
+        if record.levelno != logging.INFO or not ours:
             return True
         self.records.append(record)
         return False
@@ -44,7 +47,8 @@ class LayerTable(logging.Filter):
             if not line.startswith(start) or at < _PARAMS:
                 continue  # not this layer's line; a line whose form upstream changed stays as it is
             arguments = line[at + len(column) :].strip() if stock is layer else str(row.args)
-            options = f" {row.options}" if row.options else ""
+            written = {**row.options, **({} if row.start == "paper" else {"start": row.start})}
+            options = f" {written}" if written else ""
             record.msg = f"{line[: at - _PARAMS]}{layer.np:10.0f}  {shown:<45}{arguments}{options}"
 
     def __exit__(

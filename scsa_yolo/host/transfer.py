@@ -9,7 +9,7 @@ from torch import nn
 from ultralytics.utils import LOGGER
 
 from scsa_yolo.attention import attention_class, attention_names
-from scsa_yolo.blocks import slotted
+from scsa_yolo.blocks import IdentityStart, slotted
 
 
 def load(original: Callable[..., Any], self: nn.Module, weights: Any, *args: Any, **kwargs: Any) -> Any:
@@ -25,7 +25,7 @@ def load(original: Callable[..., Any], self: nn.Module, weights: Any, *args: Any
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the attention modules of a model by dotted name: those in slots, and bare rows."""
     found: dict[str, Any] = {f"{name}.attn".lstrip("."): unit.attn for name, unit in slotted(model)}
-    classes = tuple(attention_class(name) for name in attention_names())
+    classes = (IdentityStart, *(attention_class(name) for name in attention_names()))
     for name, module in model.named_modules():
         inside = any(name == known or name.startswith(f"{known}.") for known in found)
         if type(module) in classes and not inside:

@@ -1,0 +1,105 @@
+"""Weights of a stock checkpoint: every stock tensor comes over, and one line says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ultralytics import YOLO
+from ultralytics.nn import tasks
+
+from scsa_yolo.blocks import slotted
+from scsa_yolo.host.transfer import attention_modules
+
+
+def detector(name: str, **settings: Any) -> tasks.DetectionModel:
+    return tasks.DetectionModel(name, verbose=False, **settings)
+
+
+def report(yolo_log: Any) -> str:
+    (line,) = yolo_log.matching("stock tensors transferred")
+    return line
+
+
+@pytest.fixture(scope="module")
+def stock() -> tasks.DetectionModel:
+    torch.manual_seed(3)
+    return detector("yolov8n.yaml")
+
+
+def test_a_matching_stock_model(stock: Any, yolo_log: Any) -> None:
+    model = detector("yolov8n-scsa.yaml")
+    model.load(stock)
+    assert report(yolo_log) == (
+        "scsa_yolo: 355 of 355 stock tensors transferred; 170 tensors in 10 attention modules are new"
+    )
+    own = model.state_dict()
+    assert all(torch.equal(tensor, own[key]) for key, tensor in stock.state_dict().items())
+
+
+@pytest.mark.parametrize("key", ["model", "ema"])
+def test_a_checkpoint(key: str, stock: Any, yolo_log: Any) -> None:
+    detector("yolov8n-scsa.yaml").load({"model": stock, "ema": None, key: stock})
+    assert report(yolo_log).startswith("scsa_yolo: 355 of 355")
+
+
+def test_a_checkpoint_file(stock: Any, yolo_log: Any, tmp_path: Path) -> None:
+    file = tmp_path / "stock.pt"
+    plain = YOLO("yolov8n.yaml")
+    plain.model.load_state_dict(stock.state_dict())
+    plain.save(file)
+    model = YOLO("yolov8n-scsa.yaml").load(file)
+    assert report(yolo_log).startswith("scsa_yolo: 355 of 355")
+    saved = stock.model[0].conv.weight.half().float()  # checkpoints hold half precision
+    assert torch.equal(model.model.model[0].conv.weight, saved)
+
+
+def test_other_classes_say_what_differs(stock: Any, yolo_log: Any) -> None:
+    detector("yolov8n-scsa.yaml", nc=3).load(stock)
+    line = report(yolo_log)
+    counted = int(line.split(" of 355 ")[0].split()[-1])
+    left = 355 - counted
+    assert 0 < left < 60
+    assert f"{left} differ in shape or are missing (model.22.cv3." in line
+
+
+def test_from_one_of_ours(yolo_log: Any) -> None:
+    first, second = detector("yolov8n-scsa.yaml"), detector("yolov8n-scsa.yaml")
+    second.load(first)
+    assert report(yolo_log) == (
+        "scsa_yolo: 355 of 355 stock tensors transferred; 170 of 170 attention tensors transferred"
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_bare_rows_are_new_whatever_their_start(yolo_log: Any) -> None:
+    head = [[-1, 1, "SCSA", []], [-1, 1, "SCSA", [{"start": "identity"}]], [[0, 0, 2], 1, "Detect", [2]]]
+    d = {"nc": 2, "scale": "n", "backbone": [[-1, 1, "Conv", [16, 3, 8]]], "head": head}
+    model = detector(d)
+    assert sorted(attention_modules(model)) == ["model.1", "model.2"]
+    model.load(detector("yolov8n.yaml"))
+    assert "35 tensors in 2 attention modules are new" in report(yolo_log)
+
+
+def test_attention_modules_by_name() -> None:
+    model = detector("yolo11n-scsa.yaml")
+    names = attention_modules(model)
+    assert len(names) == 11
+    assert all(name.endswith(".attn") and model.get_submodule(name) is module for name, module in names.items())
+    unit = next(unit for _, unit in slotted(model))
+    assert attention_modules(unit) == {"attn": unit.attn}
+
+
+def test_quiet_stays_quiet(stock: Any, yolo_log: Any) -> None:
+    model = detector("yolov8n-scsa.yaml")
+    model.load(stock, verbose=False)
+    model.load(stock, False)
+    assert not yolo_log.matching("scsa_yolo")
+
+
+def test_stock_models_say_nothing_of_ours(stock: Any, yolo_log: Any) -> None:
+    detector("yolov8n.yaml").load(stock)
+    assert yolo_log.matching("Transferred 355/355")
+    assert not yolo_log.matching("scsa_yolo")
