@@ -14,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -64,9 +65,9 @@ def _models_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
+    _keep_stdout_for_results()
     from scsa_yolo import catalogue
 
-    _keep_stdout_for_results()
     every = catalogue.entries()
     chosen = catalogue.select(every, args.text, None if args.all_scales else args.scales)
     rows = catalogue.rows(chosen)
@@ -123,9 +124,9 @@ def _graft_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _graft(args: argparse.Namespace) -> int:
+    _keep_stdout_for_results()
     from scsa_yolo import graft_file
 
-    _keep_stdout_for_results()
     if args.output is not None:
         graft_file.refuse_existing(args.output, force=args.force)
     options = graft_file.parse_options(args.option)
@@ -136,22 +137,47 @@ def _graft(args: argparse.Namespace) -> int:
         args.model, args.attention, command=args.typed, slot=args.slot, rows=rows, options=options
     )
     path = args.output or Path(graft_file.default_name(args.model, args.attention))
-    warnings = graft_file.check_name(path, d)
+    graft_file.check_name(path, d)
     built = graft_file.check_builds(text, path.name)
     if args.output is None:
         print(text, end="", flush=True)
     else:
         graft_file.write(path, text, force=args.force)
-    for warning in warnings:
-        print(f"scsa-yolo: warning: {warning}", file=sys.stderr)
     print(graft_file.summary(d, built, None if args.output is None else str(path)), file=sys.stderr)
     return 0
 
 
 def _keep_stdout_for_results() -> None:
-    """Import Ultralytics while stdout is stderr, so that its logger writes there: ``graft ... > my.yaml`` stays YAML."""
+    """Import Ultralytics while stdout is stderr, where its logger then writes: ``graft ... > my.yaml`` stays YAML."""
     with contextlib.redirect_stdout(sys.stderr):
         import ultralytics.utils  # noqa: F401
+
+
+# Commands whose rooms bring their own arguments: modules with add_arguments(parser) and run(args) -> exit code.
+_DATA = {
+    "convert": ("scsa_yolo.datasets.command", "turn a native format into Ultralytics' layout"),
+    "check": ("scsa_yolo.datasets.check", "say what is wrong with a data set"),
+    "show": ("scsa_yolo.datasets.show", "draw samples of a data set"),
+}
+_EVALUATE = "scsa_yolo.evaluation.command"
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    for name, (module, summary) in _DATA.items():
+        import_module(module).add_arguments(actions.add_parser(name, help=summary))
+
+
+def _data(args: argparse.Namespace) -> int:
+    return import_module(_DATA[args.action][0]).run(args)
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    import_module(_EVALUATE).add_arguments(parser)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    return import_module(_EVALUATE).run(args)
 
 
 COMMANDS: dict[str, Command] = {
@@ -173,6 +199,20 @@ COMMANDS: dict[str, Command] = {
         "scsa-yolo graft yolov8n.yaml SCSA --rows 4,6,8 --option window=9 --option gate=softmax --start identity",
         _graft_arguments,
         _graft,
+    ),
+    "data": Command(
+        "convert a data set from its native format, check one before training, or draw samples of it",
+        "scsa-yolo data convert visdrone ~/VisDrone ~/datasets/VisDrone-scsa\n"
+        "scsa-yolo data check scsa-demo.yaml\n"
+        "scsa-yolo data show scsa-demo.yaml -o samples.png",
+        _data_arguments,
+        _data,
+    ),
+    "evaluate": Command(
+        "measure a detector by object size, by condition, and by COCO's and VisDrone's rules",
+        "scsa-yolo evaluate runs/detect/train/weights/best.pt scsa-demo.yaml",
+        _evaluate_arguments,
+        _evaluate,
     ),
 }
 

@@ -12,8 +12,8 @@ import yaml
 
 from scsa_yolo.graft import graft, layers, to_yaml
 
-# What a file's stem must hold for `yolo` to take the right class, by the lower-case name of the model's last row.
-STEMS = {"rtdetrdecoder": "rtdetr", "worlddetect": "-world", "yoloedetect": "yoloe", "yoloesegment": "yoloe"}
+# What a file's stem must hold for `yolo` to take the right class, by how the name of its last row begins.
+STEMS = {"rtdetr": "rtdetr", "world": "-world", "yoloe": "yoloe"}
 # Stems that make `yolo` take a class that has no YAML.
 TAKEN = ("fastsam", "sam_", "sam2_", "sam2.1_", "sam3", "mobile_sam", "yolo_nas")
 
@@ -78,11 +78,11 @@ def default_name(model: str, attention: str) -> str:
     return f"{Path(model).stem}-{attention.lower()}.yaml"
 
 
-def check_name(path: Path, d: Mapping[str, Any]) -> list[str]:
-    """Return warnings about a file name from which the ``yolo`` command would draw a wrong conclusion.
+def check_name(path: Path, d: Mapping[str, Any]) -> None:
+    """Refuse a file name from which the ``yolo`` command would draw a wrong conclusion.
 
     Raises:
-        ValueError: The file could not be used under this name.
+        ValueError: The model could not be used under this name.
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise ValueError(f"the file must end in .yaml for yolo to take it as a model, got '{path}'")
@@ -101,10 +101,12 @@ def check_name(path: Path, d: Mapping[str, Any]) -> list[str]:
             "choose the letter in the name accordingly"
         )
     head = str(list(layers(d))[-1][1][2]).lower()
-    marker = STEMS.get(head)
+    marker = next((mark for start, mark in STEMS.items() if head.startswith(start)), None)
     if marker and marker not in stem:
-        return [f"'{path.name}' lacks {marker!r}, by which yolo knows this kind of model. Rename it: {marker}-..."]
-    return []
+        example = f"{path.stem}{marker}.yaml" if marker.startswith("-") else f"{marker}-{path.name}"
+        raise ValueError(
+            f"yolo knows such a model by {marker!r} in its file name, got '{path.name}'. Type for example: {example}"
+        )
 
 
 def check_builds(text: str, name: str) -> Any:

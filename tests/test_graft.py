@@ -208,7 +208,17 @@ def test_file_names_that_yolo_would_take_for_something_else(name: str, model: di
         graft_file.check_name(Path(name), {**SMALL, **model})
 
 
-def test_a_name_without_the_mark_of_its_kind_is_warned_of() -> None:
-    d = load_model("rtdetr-resnet50.yaml")
-    assert "lacks 'rtdetr'" in graft_file.check_name(Path("mine.yaml"), d)[0]
-    assert not graft_file.check_name(Path("rtdetr-mine.yaml"), d)
+@pytest.mark.parametrize(
+    ("stock", "example"),
+    [
+        ("rtdetr-resnet50.yaml", "rtdetr-mine.yaml"),
+        ("yolov8-world.yaml", "mine-world.yaml"),
+        ("yoloe-26-seg.yaml", "yoloe-mine.yaml"),
+    ],
+)
+def test_a_name_without_the_mark_of_its_kind_is_refused(stock: str, example: str) -> None:
+    d = load_model(stock)
+    with pytest.raises(ValueError, match=f"in its file name, got 'mine.yaml'. Type for example: {example}"):
+        graft_file.check_name(Path("mine.yaml"), d)
+    graft_file.check_name(Path(example), d)
+    graft_file.check_name(Path(stock), d)

@@ -1,0 +1,91 @@
+"""Read what a split shows: labelled boxes, boxes to ignore and conditions, and a fingerprint of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scsa_yolo.datasets.read_labels import Labels, read_labels
+from scsa_yolo.datasets.read_layout import Layout, label_files
+from scsa_yolo.datasets.read_side import SideFile, SideImage, read_side
+from scsa_yolo.evaluation.boxes import Truth
+from scsa_yolo.evaluation.predict import EvaluationError
+
+__all__ = ["GroundTruth", "read_ground_truth"]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """A split as its files have it, before any picture is decoded.
+
+    Attributes:
+        layout: The data set.
+        split: The split's name.
+        labels: Rows of each picture, by its absolute path, exact repeats removed.
+        side: The side file, None if the data set has none.
+        fingerprint: SHA-256 over the names of pictures and the contents of label files and side file.
+    """
+
+    layout: Layout
+    split: str
+    labels: dict[str, Labels]
+    side: SideFile | None
+    fingerprint: str
+
+    def truths(self, sizes: Mapping[str, tuple[int, int]]) -> list[Truth]:
+        """Return what each of these pictures shows, in their order.
+
+        Args:
+            sizes: Width and height in pixels of each picture as decoded, by path.
+
+        Raises:
+            EvaluationError: The side file was made for pictures of another size.
+        """
+        return [self._truth(image, *size) for image, size in sizes.items()]
+
+    def _truth(self, image: str, width: int, height: int) -> Truth:
+        labels = self.labels[os.path.abspath(image)]
+        extra = self._side_of(image) or SideImage(image, 0, 0)
+        if extra.width and (extra.width, extra.height) != (width, height):
+            raise EvaluationError(
+                f"{self.side.path}: {extra.image} is {extra.width}x{extra.height} there, but the picture is "
+                f"{width}x{height}; convert the data set again"
+            )
+        rows = labels.unique()
+        boxes = labels.xyxy(width, height)[rows]
+        return Truth(image, width, height, boxes, labels.classes[rows], extra.ignore, extra.conditions)
+
+    def _side_of(self, image: str) -> SideImage | None:
+        return self.side.of(Path(os.path.abspath(image)), self.layout.root) if self.side else None
+
+
+def read_ground_truth(layout: Layout, split: str) -> GroundTruth:
+    """Read labels and side file of a split.
+
+    Raises:
+        EvaluationError: The split has no picture, or none of its pictures has a labelled box.
+        DataSetError: The split is not there, or its side file is damaged.
+    """
+    images = [Path(os.path.abspath(image)) for image in layout.images(split)]
+    if not images:
+        raise EvaluationError(f"{layout.yaml}: split {split!r} has no pictures")
+    total, labels = hashlib.sha256(), {}
+    for image, file in zip(images, label_files(images), strict=True):
+        labels[str(image)] = read_labels(file, len(layout.names))
+        total.update(f"{_relative(image, layout.root)}\0".encode())
+        total.update(file.read_bytes() if file.is_file() else b"")
+        total.update(b"\0")
+    side_file = layout.side_file(split)
+    side = read_side(side_file, len(layout.names)) if side_file.exists() else None
+    if side:
+        total.update(side_file.read_bytes())
+    if not any(len(found.classes) for found in labels.values()):
+        raise EvaluationError(f"{layout.yaml}: split {split!r} has no labelled box, so there is nothing to measure")
+    return GroundTruth(layout, split, labels, side, total.hexdigest())
+
+
+def _relative(image: Path, root: Path) -> str:
+    return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.name
