@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from scsa_yolo.datasets.demo import make_demo
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["make_demo"]
+if TYPE_CHECKING:
+    from scsa_yolo.datasets.conversion import convert_dataset
+    from scsa_yolo.datasets.demo import make_demo
+
+# Read when used: the command line's parser must not wait for OpenCV.
+_LAZY = {
+    "convert_dataset": "scsa_yolo.datasets.conversion",
+    "make_demo": "scsa_yolo.datasets.demo",
+}
+
+__all__ = ["convert_dataset", "make_demo"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'scsa_yolo.datasets' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

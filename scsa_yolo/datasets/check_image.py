@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scsa_yolo.datasets.pictures import open_image
 from scsa_yolo.datasets.read_labels import Labels, read_labels
 
 __all__ = ["PictureReport", "inspect"]
@@ -88,7 +88,8 @@ def _inspect_picture(report: PictureReport, pixels: bool) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL's, on huge pictures and odd EXIF: not errors of the data
-            with _opener(path)(path) as picture:
+            by_plugin = path.suffix.lower() in {".heic", ".heif"}  # read by what Ultralytics installs for them
+            with Image.open(path) if by_plugin else open_image(path) as picture:
                 report.width, report.height = picture.size
                 _inspect_header(report, picture)
                 if pixels:
@@ -98,15 +99,6 @@ def _inspect_picture(report: PictureReport, pixels: bool) -> None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         empty = path.is_file() and not path.stat().st_size
         report.add("image-unreadable", path, "empty file" if empty else str(error).split(" '/")[0])
-
-
-def _opener(path: Path) -> Callable[[Path], Image.Image]:
-    """PIL's own `Image.open`: Ultralytics' in its place installs a package when a file is no picture."""
-    if path.suffix.lower() in {".heic", ".heif"}:
-        return Image.open
-    from ultralytics.utils import patches
-
-    return getattr(patches, "_image_open", Image.open)
 
 
 def _inspect_header(report: PictureReport, picture: Image.Image) -> None:
