@@ -48,6 +48,8 @@ class Truth:
         classes: (N,) their classes.
         ignore: Boxes and regions that count neither for nor against a detector.
         conditions: Such as ``{"light": "Low"}``.
+        areas: (N,) areas in square pixels by which COCO sorts the boxes by size, those of their segments; None takes
+            the boxes' own.
     """
 
     image: str
@@ -57,6 +59,7 @@ class Truth:
     classes: Array
     ignore: tuple[IgnoreBox, ...] = ()
     conditions: dict[str, str] = field(default_factory=dict)
+    areas: Array | None = None
 
     def regions(self, reasons: Sequence[str] | None = None) -> Array:
         """Return (R, 4) corners of what is ignored whatever the class; only of these `reasons` if given."""

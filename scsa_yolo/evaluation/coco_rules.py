@@ -102,7 +102,11 @@ class CocoTable:
 
 def _annotations(truth: Truth, found: Detections, honour_ignore: bool) -> list[dict[str, Any]]:
     boxes = to_xywh(truth.xyxy)
-    rows = [_annotation(int(c), box) for c, box in zip(truth.classes, boxes, strict=True)]
+    areas = boxes[:, 2] * boxes[:, 3] if truth.areas is None else truth.areas
+    rows = [
+        {**_annotation(int(c), box), "area": float(area)}
+        for c, box, area in zip(truth.classes, boxes, areas, strict=True)
+    ]
     for ignored in truth.ignore if honour_ignore else ():
         if ignored.cls is None:
             continue

@@ -7,6 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scsa_yolo.datasets.read_labels import Labels, read_labels
 from scsa_yolo.datasets.read_layout import Layout, label_files
@@ -56,10 +60,19 @@ class GroundTruth:
             )
         rows = labels.unique()
         boxes = labels.xyxy(width, height)[rows]
-        return Truth(image, width, height, boxes, labels.classes[rows], extra.ignore, extra.conditions)
+        areas = _areas(extra, len(labels.classes))
+        chosen = None if areas is None else areas[rows]
+        return Truth(image, width, height, boxes, labels.classes[rows], extra.ignore, extra.conditions, chosen)
 
     def _side_of(self, image: str) -> SideImage | None:
         return self.side.of(Path(os.path.abspath(image)), self.layout.root) if self.side else None
+
+
+def _areas(extra: SideImage, rows: int) -> NDArray[Any] | None:
+    """Return the areas that the side file gives for all rows of the label file, None if it does not."""
+    if not rows or len(extra.boxes) != rows or not all("area" in box for box in extra.boxes):
+        return None
+    return np.array([box["area"] for box in extra.boxes], float)
 
 
 def read_ground_truth(layout: Layout, split: str) -> GroundTruth:

@@ -93,6 +93,16 @@ def test_regions_of_no_class_delete_by_half_of_the_own_area(reason: str) -> None
     assert overall[COCO_NOTHING_IGNORED].scores.ap50 == pytest.approx(0.25)
 
 
+def test_sizes_by_the_segments_area_where_it_is_known() -> None:
+    box = np.array([[10.0, 10.0, 70.0, 70.0]])  # 3600 square pixels: medium
+    plain = Truth("a", 100, 100, box, np.array([0]))
+    thin = Truth("a", 100, 100, box, np.array([0]), areas=np.array([900.0]))  # its segment: small
+    detections = Detections(box, np.array([0.9]), np.array([0]))
+    for labelled, small, medium in ((plain, None, 1.0), (thin, 1.0, None)):
+        scores, _ = CocoTable([(labelled, detections)], 1).score()
+        assert (scores.ap_small, scores.ap_medium) == (pytest.approx(small), pytest.approx(medium))
+
+
 def test_groups_by_condition() -> None:
     day, night = {"light": "Window", "place": "indoor"}, {"light": "Low"}
     pairs = [
