@@ -13,11 +13,11 @@ import json
 import os
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from timing import in_turns
 from torch import nn
 
 from scsa_yolo import SCSA
@@ -39,14 +39,7 @@ def plain_scsa() -> type[nn.Module]:
 
 def medians(calls: list[Callable[[], object]], rounds: int) -> list[float]:
     """Median milliseconds of each call, taken in turns."""
-    times: list[list[float]] = [[] for _ in calls]
-    for turn in range(rounds + 3):
-        for index, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            if turn >= 3:  # the first three warm up
-                times[index].append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(series) for series in times]
+    return [statistics.median(series) for series in in_turns(calls, rounds)]
 
 
 def step(module: nn.Module, x: torch.Tensor, grad: torch.Tensor) -> Callable[[], None]:

@@ -13,12 +13,11 @@ import json
 import os
 import platform
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from timing import in_turns
 
 from scsa_yolo.graft import graft
 
@@ -39,24 +38,12 @@ def grafted(name: str, attention: str) -> dict[str, Any]:
     return {**d, "scale": next(iter(d["scales"]))} if d.get("scales") else d
 
 
-def times(calls: list[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """Milliseconds of each call in each round, taken in turns after three rounds of warming up."""
-    series: list[list[float]] = [[] for _ in calls]
-    for turn in range(rounds + 3):
-        for index, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            if turn >= 3:
-                series[index].append((time.perf_counter() - start) * 1e3)
-    return series
-
-
 def measure(name: str, attention: str, imgsz: int, rounds: int) -> dict[str, Any]:
     """Stock, stock again, and with attention."""
     stock, again, ours = network(f"{name}.yaml"), network(f"{name}.yaml"), network(grafted(name, attention))
     x = torch.rand(1, 3, imgsz, imgsz)
     with torch.no_grad():
-        series = times([lambda: stock(x), lambda: again(x), lambda: ours(x)], rounds)
+        series = in_turns([lambda: stock(x), lambda: again(x), lambda: ours(x)], rounds)
     base, control, with_attention = (statistics.median(one) for one in series)
     return {
         "model": name,
