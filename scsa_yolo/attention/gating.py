@@ -1,8 +1,8 @@
-"""SCSA's full-size passes: three full-size tensors a training step, and none kept for backward besides the input.
+"""SCSA's full-size passes: two full-size tensors a training step, and none kept for backward besides the input.
 
 SCSA multiplies a map X (B, C, H, W) by a gate along the height, one along the width and one per channel; all else that
 it computes is small. So the full-size passes are what costs, in time and in memory. Left to autograd, products and
-means make some ten full-size tensors in a step and keep two. The function here makes one forward and two backward, and
+means make some ten full-size tensors in a step and keep two. The function here makes one forward and one backward, and
 leaves the small rest to autograd.
 """
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 SpatialGates = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 ChannelGate = Callable[[torch.Tensor], torch.Tensor]
+TALL = 64  # pixels of height from which a CPU averages rows first: a sum along them is vectorised, avg_pool2d is not
 
 
 def trains_eagerly() -> bool:
@@ -53,7 +54,7 @@ class _GatedAttention(torch.autograd.Function):
         with torch.enable_grad():  # the small graphs, cut off from x; autograd runs them in backward
             gate_h, gate_w = spatial(mean_h, mean_w)
         z = (x * gate_w.detach().unsqueeze(2)).mul_(gate_h.detach().unsqueeze(3))
-        pooled = F.avg_pool2d(z, kernel).requires_grad_()
+        pooled = pool_windows(z, window, "avg").requires_grad_()
         with torch.enable_grad():
             gate_c = channel(pooled)
         ctx.save_for_backward(x, *parameters)
@@ -66,24 +67,27 @@ class _GatedAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, *parameters = ctx.saved_tensors
         mean_h, mean_w, gate_h, gate_w, pooled, gate_c = ctx.small
-        high, wide = gate_h.detach(), gate_w.detach()
+        high, wide, channel = gate_h.detach(), gate_w.detach(), gate_c.detach()
 
         product = grad * x
-        grad_c = ((high.unsqueeze(2) @ product) @ wide.unsqueeze(3)).reshape(gate_c.shape)
+        by_column = high.unsqueeze(2) @ product  # one pass; a vector on the right would cost several
+        grad_c = (by_column.squeeze(2) * wide).sum(dim=2).reshape(gate_c.shape)
         grad_pooled, *by_channel = _small_backward((gate_c,), (pooled, *parameters), (grad_c,))
 
-        grad_z = grad * gate_c.detach()
-        _add_to_windows(grad_z, grad_pooled, ctx.kernel)
-        torch.mul(grad_z, x, out=product)
-        # a sum over one direction, weighted by the other's gate, is a matrix-vector product: one pass
-        grad_h = (product @ wide.unsqueeze(3)).squeeze(3)
+        # the gradient of z is grad * gate_c plus each window's share; here times x, below times the spatial gates
+        tiles, share = _tiles(grad_pooled, ctx.kernel, x.shape[3])
+        product.mul_(channel)
+        tiles(product).addcmul_(tiles(x), share)
         grad_w = (high.unsqueeze(2) @ product).squeeze(2)
-        del product
+        grad_h = product.mul_(wide.unsqueeze(2)).sum(dim=3)
         grad_mean_h, grad_mean_w, *by_spatial = _small_backward(
             (gate_h, gate_w), (mean_h, mean_w, *parameters), (grad_h, grad_w)
         )
-        grad_x = grad_z.mul_(wide.unsqueeze(2)).mul_(high.unsqueeze(3))
-        grad_x.add_(grad_mean_h.unsqueeze(3), alpha=1 / x.shape[3]).add_(grad_mean_w.unsqueeze(2), alpha=1 / x.shape[2])
+        # fresh memory costs more than a product: the last use of it is the result
+        grad_x = torch.mul(grad, channel * high.unsqueeze(3), out=product)
+        tiles(grad_x).addcmul_(share, tiles(high.unsqueeze(3)))
+        torch.addcmul(grad_mean_h.unsqueeze(3) / x.shape[3], grad_x, wide.unsqueeze(2), out=grad_x)
+        grad_x.add_(grad_mean_w.unsqueeze(2), alpha=1 / x.shape[2])
         learned = [b if a is None else a if b is None else a + b for a, b in zip(by_spatial, by_channel)]
         return (grad_x, None, None, None, *learned)
 
@@ -97,9 +101,51 @@ def _small_backward(
     return [next(found) if tensor.requires_grad else None for tensor in inputs]
 
 
-def _add_to_windows(grad_z: torch.Tensor, grad_pooled: torch.Tensor, kernel: tuple[int, int]) -> None:
-    """Add the backward of average pooling to ``grad_z`` in place: each window's share to its pixels."""
+def _tiles(
+    grad_pooled: torch.Tensor, kernel: tuple[int, int], width: int
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor]:
+    """Prepare the backward of average pooling: each window hands its share to its pixels.
+
+    Returns:
+        A view of (B, C, H, ...) as (B, C, rows of windows, rows of a window, ...), without what lies below the last,
+        and the shares (B, C, rows of windows, 1, W), spread along the width and 0 beyond the last window: so the
+        full-size sums run over whole rows, not over pieces of 7 pixels.
+    """
     rows, columns = grad_pooled.shape[2:]
-    covered = grad_z[:, :, : rows * kernel[0], : columns * kernel[1]]
-    windows = covered.unflatten(3, (columns, kernel[1])).unflatten(2, (rows, kernel[0]))  # (B, C, rows, 7, columns, 7)
-    windows.add_(grad_pooled.unsqueeze(4).unsqueeze(3), alpha=1 / (kernel[0] * kernel[1]))
+    share = (grad_pooled / (kernel[0] * kernel[1])).repeat_interleave(kernel[1], dim=3)
+    share = F.pad(share, (0, width - columns * kernel[1])).unsqueeze(3)
+    return lambda t: t[:, :, : rows * kernel[0]].unflatten(2, (rows, kernel[0])), share
+
+
+def pool_windows(x: torch.Tensor, window: int, kind: str, *, cover_edge: bool = False) -> torch.Tensor:
+    """Pool (B, C, H, W) by ``window`` x ``window`` tiles; a side smaller than the window is pooled as a whole.
+
+    Rows and columns beyond the last full window are left out, or with ``cover_edge`` pooled as smaller windows.
+
+    Under TorchScript and ONNX tracing sizes are 0-dim tensors, and a kernel must be a constant: the map is padded up to
+    full windows instead, and the mean is corrected for the padding. Both ways give the same numbers. Under
+    ``torch.export`` sizes are SymInts, and torch ties the graph to the side of two windows that its example is on:
+    export dynamic sizes with an example of at least two windows a side (14 x 14 at the default).
+    """
+    height, width = x.shape[2:]
+    if isinstance(height, torch.Tensor):
+        return _pool_traced(x, window, kind, cover_edge)
+    kernel = (min(window, height), min(window, width))
+    if kind == "max":
+        return F.max_pool2d(x, kernel, ceil_mode=cover_edge)
+    if not (cover_edge or torch.compiler.is_compiling()) and x.device.type == "cpu" and height >= TALL:
+        rows = height // kernel[0]
+        x = x[:, :, : rows * kernel[0]].unflatten(2, (rows, kernel[0])).mean(dim=3)
+        kernel = (1, kernel[1])
+    return F.avg_pool2d(x, kernel, ceil_mode=cover_edge)
+
+
+def _pool_traced(x: torch.Tensor, window: int, kind: str, cover_edge: bool) -> torch.Tensor:
+    missing: list[Any] = []
+    size: Any  # a 0-dim tensor here
+    for size in (x.shape[3], x.shape[2]):  # F.pad takes the last dimension first
+        missing += [0, (-size) % window if cover_edge else (window - size).clamp(min=0)]
+    if kind == "max":
+        return F.max_pool2d(F.pad(x, missing, value=-torch.inf), window)
+    covered = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), missing), window)  # the share of each window in the map
+    return F.avg_pool2d(F.pad(x, missing), window) / covered

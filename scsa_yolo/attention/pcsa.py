@@ -17,6 +17,7 @@ from scsa_yolo.attention.base import (
     group_norm,
     largest_divisor,
 )
+from scsa_yolo.attention.gating import pool_windows
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
@@ -115,26 +116,42 @@ class PCSA(Attention):
 
     def _channel_gate(self, compressed: torch.Tensor) -> torch.Tensor:
         """Turn a compressed map (B, C, h, w) into its gate (B, C, 1, 1), of the same type."""
-        y = group_norm(compressed, self.norm).flatten(2)  # (B, C, N)
+        affine = not torch.jit.is_tracing()  # traced, the norm's affine part is folded into the projections
+        y = (group_norm(compressed, self.norm) if affine else _group_norm_bare(compressed, self.norm)).flatten(2)
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
-        positions = self.scale == "positions"
-        root = (y.shape[2] if positions else self.channels // self.heads) ** -0.25
-        q = self._heads(_per_channel(y, self.q) * root)
-        k = self._heads(_per_channel(y, self.k) * root)
-        v = self._heads(_per_channel(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
-        attention = self.attn_drop((q @ k.transpose(-2, -1)).softmax(dim=-1))
+        root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
+        q, k = self._heads(self._project(y, self.q, root)), self._heads(self._project(y, self.k, root))
+        v = self._heads(self._project(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
+        attention = (q @ k.transpose(-2, -1)).softmax(dim=-1)
+        if self.attn_drop.p:
+            attention = self.attn_drop(attention)
         gate = self._join(attention @ v.to(attention.dtype))
         return (gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()).to(compressed.dtype)
 
+    def _project(self, y: torch.Tensor, conv: Any, root: Any = None) -> torch.Tensor:
+        """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it is."""
+        weight, bias = conv.weight.view(-1), conv.bias
+        if root is not None:
+            weight, bias = weight * root, None if bias is None else bias * root
+        if torch.jit.is_tracing():
+            shift = weight * self.norm.bias
+            return _affine_traced(y, weight * self.norm.weight, shift if bias is None else shift + bias)
+        y = y * weight.unsqueeze(1)
+        return y if bias is None else y + bias.unsqueeze(1)
+
     def _heads(self, t: torch.Tensor) -> torch.Tensor:
-        """(B, C, N) to (B, heads, C / heads, N)."""
+        """(B, C, N) to (B, heads, C / heads, N), or as it is for one head."""
+        if self.heads == 1:
+            return t
         if self.shuffle:  # channel c of head h is channel c * heads + h: every head gets a share of each branch
             return t.unflatten(1, (self.channels // self.heads, self.heads)).transpose(1, 2)
         return t.unflatten(1, (self.heads, self.channels // self.heads))
 
     def _join(self, t: torch.Tensor) -> torch.Tensor:
-        """(B, heads, C / heads, 1) to (B, C, 1, 1), the inverse of :meth:`_heads`."""
-        return (t.transpose(1, 2) if self.shuffle else t).flatten(1).unsqueeze(2).unsqueeze(3)
+        """What :meth:`_heads` makes of (B, C, 1) to (B, C, 1, 1)."""
+        if self.heads > 1:
+            t = (t.transpose(1, 2) if self.shuffle else t).flatten(1).unsqueeze(2)
+        return t.unsqueeze(3)
 
     def _compress(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.window, str):
@@ -155,37 +172,10 @@ class PCSA(Attention):
         return {"heads": self.heads, "window": self.window, "gate": self.gate, **changed}
 
 
-def _per_channel(t: torch.Tensor, conv: Any) -> torch.Tensor:
-    """Apply a depthwise 1 x 1 convolution to (B, C, N) as the product that it is."""
-    t = t * conv.weight.view(-1, 1)
-    return t if conv.bias is None else t + conv.bias.view(-1, 1)
+def _group_norm_bare(t: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
+    return torch.group_norm(t, norm.num_groups, None, None, norm.eps)
 
 
-def pool_windows(x: torch.Tensor, window: int, kind: str, *, cover_edge: bool = False) -> torch.Tensor:
-    """Pool (B, C, H, W) by ``window`` x ``window`` tiles; a side smaller than the window is pooled as a whole.
-
-    Rows and columns beyond the last full window are left out, or with ``cover_edge`` pooled as smaller windows.
-
-    Under TorchScript and ONNX tracing sizes are 0-dim tensors, and a kernel must be a constant: the map is padded up to
-    full windows instead, and the mean is corrected for the padding. Both ways give the same numbers. Under
-    ``torch.export`` sizes are SymInts, and torch ties the graph to the side of two windows that its example is on:
-    export dynamic sizes with an example of at least two windows a side (14 x 14 at the default).
-    """
-    height, width = x.shape[2:]
-    if isinstance(height, torch.Tensor):
-        return _pool_traced(x, window, kind, cover_edge)
-    kernel = (min(window, height), min(window, width))
-    if kind == "max":
-        return F.max_pool2d(x, kernel, ceil_mode=cover_edge)
-    return F.avg_pool2d(x, kernel, ceil_mode=cover_edge)
-
-
-def _pool_traced(x: torch.Tensor, window: int, kind: str, cover_edge: bool) -> torch.Tensor:
-    missing: list[Any] = []
-    size: Any  # a 0-dim tensor here
-    for size in (x.shape[3], x.shape[2]):  # F.pad takes the last dimension first
-        missing += [0, (-size) % window if cover_edge else (window - size).clamp(min=0)]
-    if kind == "max":
-        return F.max_pool2d(F.pad(x, missing, value=-torch.inf), window)
-    covered = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), missing), window)  # the share of each window in the map
-    return F.avg_pool2d(F.pad(x, missing), window) / covered
+def _affine_traced(t: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(B, C, N) times (C) plus (C) as one operator of an exported graph: a batch norm of mean 0 and variance 1."""
+    return F.batch_norm(t, torch.zeros_like(weight), torch.ones_like(weight), weight, bias, training=False, eps=0.0)

@@ -16,6 +16,7 @@ GATES = ("sigmoid", "softmax")
 NORMS = ("group", "batch", "layer", "none")
 # The authors' names of the four branches, in the order of their kernels: they are the keys of the state dict.
 BRANCHES = ("local_dwc", "global_dwc_s", "global_dwc_m", "global_dwc_l")
+SHORT = 8192  # values of a sequence (B x C x L) up to which products beat oneDNN's Conv1d, measured on two cores
 
 
 class SMSA(Attention):
@@ -95,6 +96,9 @@ class SMSA(Attention):
         return self._spatial(x)
 
     def _spatial(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_tracing():
+            gate_w = self._traced_gate(x, 2, self.norm_w, "" if self.shared else "_w")
+            return x * (self._traced_gate(x, 3, self.norm_h, "") * gate_w)  # for runtimes that broadcast row by row
         gate_h, gate_w = self._spatial_gates(x.mean(dim=3), x.mean(dim=2))
         return scale(x * gate_w.unsqueeze(2), gate_h.unsqueeze(3))
 
@@ -110,23 +114,41 @@ class SMSA(Attention):
         if not self.norm_first:
             profile_h, profile_w = _normalise(profile_h, self.norm_h), _normalise(profile_w, self.norm_w)
         # GroupNorm runs in float32 under autocast; gates of the map's own type keep the full-size product in that type
-        return self._activate(profile_h).to(dtype), self._activate(profile_w).to(dtype)
+        return self._activate(profile_h, 2).to(dtype), self._activate(profile_w, 2).to(dtype)
 
-    def _activate(self, profile: torch.Tensor) -> torch.Tensor:
-        return profile.softmax(dim=2) if self.gate == "softmax" else profile.sigmoid()
+    def _traced_gate(self, x: torch.Tensor, mean_over: int, norm: nn.Module, suffix: str) -> torch.Tensor:
+        """Return one gate, (B, C, H, 1) or (B, C, 1, W), in the operators that exported graphs run best.
+
+        Each direction alone needs no size of the map, so that a graph of symbolic sizes computes none for it, and the
+        profile stays 4-D: ONNX Runtime's Conv is faster there, and no node turns it into a gate.
+        """
+        profile = x.mean(dim=mean_over, keepdim=True)
+        if self.norm_first:
+            profile = _normalise_traced(profile, norm, mean_over)
+        weight, bias = self._kernel(suffix)
+        reach = weight.shape[1] // 2
+        padding = (reach, 0) if mean_over == 3 else (0, reach)
+        kernel = weight.unsqueeze(1).unsqueeze(mean_over)
+        profile = F.conv2d(profile, kernel, bias, padding=padding, groups=self.channels)
+        if not self.norm_first:
+            profile = _normalise_traced(profile, norm, mean_over)
+        return self._activate(profile, 5 - mean_over).to(x.dtype)
+
+    def _activate(self, profile: torch.Tensor, positions: int) -> torch.Tensor:
+        return profile.softmax(dim=positions) if self.gate == "softmax" else profile.sigmoid()
 
     def _mix(self, profile: torch.Tensor, suffix: str) -> torch.Tensor:
         """Pass the branches of one profile (B, C, L) through their convolutions, as one with zero-padded kernels."""
         weight, bias = self._kernel(suffix)
-        reach = weight.shape[1] // 2
-        return depthwise(F.pad(profile, (reach, reach)), weight, bias, profile.shape[2])
+        reach = max(self.kernels) // 2
+        return depthwise(F.pad(profile, (reach, reach)), weight, bias)
 
     def _mix_both(self, height: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pass both profiles through the shared convolutions at once: one sequence, zeros between and around them."""
         weight, bias = self._kernel("")
-        reach, length_h, length_w = weight.shape[1] // 2, height.shape[2], width.shape[2]
-        gap = torch.zeros_like(height[:, :, :1]).expand(-1, -1, reach)
-        mixed = depthwise(torch.cat((gap, height, gap, width, gap), dim=2), weight, bias, length_h + reach + length_w)
+        reach, length_h = max(self.kernels) // 2, height.shape[2]
+        gap = height.new_zeros(1, 1, 1).expand(height.shape[0], height.shape[1], reach)
+        mixed = depthwise(torch.cat((gap, height, gap, width, gap), dim=2), weight, bias)
         return mixed[:, :, :length_h], mixed[:, :, length_h + reach :]
 
     def _kernel(self, suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -145,22 +167,34 @@ class SMSA(Attention):
 
 
 def _pad(kernel: torch.Tensor, pad: int) -> torch.Tensor:
+    if not torch.jit.is_tracing():
+        return F.pad(kernel, (pad, pad))
     zeros = kernel.new_zeros(kernel.shape[0], pad)  # F.pad of a constant is nothing that the ONNX exporter can fold
     return torch.cat((zeros, kernel, zeros), dim=1)
 
 
-def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, length: int) -> torch.Tensor:
-    """Depthwise 1-D convolution of (B, C, length + k - 1) by (C, k): a sum of k shifted products.
+def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Depthwise 1-D convolution of (B, C, L + k - 1) by (C, k), to (B, C, L).
 
-    On a CPU these cost a fraction of oneDNN's depthwise Conv1d; a GPU and an exported graph prefer the one operator.
+    On a CPU the set-up of oneDNN's Conv1d costs more than a short sequence: there the products are written out.
     """
-    if padded.device.type != "cpu" or torch.jit.is_tracing() or torch.compiler.is_compiling():
-        return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
-    mixed = bias.unsqueeze(1)
-    for tap, factors in enumerate(weight.unsqueeze(2).unbind(1)):
-        mixed = torch.addcmul(mixed, padded[:, :, tap : tap + length], factors)
-    return mixed
+    written_out = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or padded.device.type != "cpu")
+    if written_out and padded.numel() <= SHORT:
+        return (padded.unfold(2, weight.shape[1], 1) * weight.unsqueeze(1)).sum(dim=3) + bias.unsqueeze(1)
+    return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
 
 
 def _normalise(profile: torch.Tensor, norm: nn.Module) -> torch.Tensor:
     return group_norm(profile, norm) if isinstance(norm, nn.GroupNorm) else norm(profile)
+
+
+def _normalise_traced(profile: torch.Tensor, norm: nn.Module, mean_over: int) -> torch.Tensor:
+    """Normalise (B, C, H, 1) or (B, C, 1, W).
+
+    The affine part of GroupNorm is a depthwise 1 x 1 convolution: one operator, and one that OpenVINO computes on the
+    profile. A product it would carry, with the sigmoid after it, into the loop over the map's pixels.
+    """
+    if not isinstance(norm, nn.GroupNorm):
+        return norm(profile.squeeze(mean_over)).unsqueeze(mean_over)
+    profile = torch.group_norm(profile, norm.num_groups, None, None, norm.eps)
+    return F.conv2d(profile, norm.weight.view(-1, 1, 1, 1), norm.bias, groups=norm.num_channels)

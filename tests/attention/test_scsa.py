@@ -53,7 +53,7 @@ def twins(channels: int, **options: object) -> tuple[nn.Module, SCSA]:
 
 
 @pytest.mark.parametrize("channels", [8, 16, 24, 64])
-@pytest.mark.parametrize("size", [(1, 1), (3, 20), (7, 7), (20, 20), (33, 17)], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (3, 20), (7, 7), (20, 20), (33, 17), (64, 30)], ids=str)
 def test_fast_equals_plain_with_gradients(channels: int, size: tuple[int, int]) -> None:
     plain, fast = twins(channels)
     inputs = [torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
@@ -68,6 +68,15 @@ def test_fast_equals_plain_with_gradients(channels: int, size: tuple[int, int]) 
         torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=2e-5, msg=name)
     with torch.no_grad():
         torch.testing.assert_close(fast(inputs[0]), outputs[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_fast_equals_plain_at_inference(batch: int) -> None:
+    # both ways of the convolution: written out for short sequences, oneDNN's for long ones
+    plain, fast = twins(16, window=100)
+    x = torch.randn(batch, 16, 70, 66, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), plain(x), rtol=1e-5, atol=1e-5)
 
 
 def test_backward_is_right_in_double_precision() -> None:
