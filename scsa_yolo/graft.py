@@ -12,27 +12,8 @@ import torch
 import yaml
 
 from scsa_yolo.attention import create_attention
-from scsa_yolo.blocks import SLOTS, STARTS
-
-PARTS = ("backbone", "head")
-# Blocks with residual units. The two whose arguments decide: A2C2f has them where its second, a2, is false, and
-# ResNetLayer where its fourth, is_first, is not true (that one is the stem).
-BLOCKS = (
-    "Bottleneck",
-    "BottleneckCSP",
-    "C2",
-    "C2f",
-    "C2fAttn",
-    "C2fCIB",
-    "C3",
-    "C3Ghost",
-    "C3k2",
-    "C3x",
-    "GhostBottleneck",
-    "RepNCSPELAN4",
-    "ResNetLayer",
-    "ResNetVDLayer",
-)
+from scsa_yolo.attention.base import check_choice
+from scsa_yolo.blocks import BLOCKS, BLOCKS_WITH_UNITS, PARTS, SLOTS, STARTS
 
 
 def graft(
@@ -140,8 +121,7 @@ def _is_row(row: Any) -> bool:
 def _check_options(attention: str, written: Mapping[str, Any]) -> None:
     """Refuse what a row could not hold, by building one module; the caller's random numbers are left alone."""
     for key, choices in (("slot", SLOTS), ("start", STARTS)):
-        if written.get(key, choices[0]) not in choices:
-            raise ValueError(f"{key} must be one of {', '.join(map(repr, choices))}, got {written[key]!r}")
+        check_choice(key, written.get(key, choices[0]), choices)
     options = {key: value for key, value in written.items() if key not in ("slot", "start")}
     with torch.random.fork_rng(devices=[]):
         create_attention(attention, 64, **options)
@@ -163,7 +143,7 @@ def _chosen_rows(d: Mapping[str, Any], rows: Iterable[int] | None) -> dict[int, 
     if not able:
         raise ValueError(
             "this model has no row with residual units to graft onto. In a copy of its YAML, write a bare row such as "
-            f"[-1, 1, SCSA, []] where the map should be attended to. Blocks with units: {', '.join(BLOCKS)}, A2C2f"
+            f"[-1, 1, SCSA, []] where the map should be attended to. Blocks with residual units: {BLOCKS_WITH_UNITS}"
         )
     if rows is None:
         return able

@@ -6,13 +6,13 @@ import importlib
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from scsa_yolo.attention import create_attention
+from scsa_yolo.attention.base import check_choice
 from scsa_yolo.blocks import SLOTS, STARTS, IdentityStart, give_slot, slot_width, slotted, units
 
 # Libraries whose units are a module of their own, imported when a model holds parts of that library.
@@ -68,21 +68,16 @@ def inject(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"inject takes a torch.nn.Module, got {type(module).__name__}")
-    _check_choice("slot", slot, SLOTS)
-    _check_choice("start", start, STARTS)
+    check_choice("slot", slot, SLOTS)
+    check_choice("start", start, STARTS)
     _import_units(module)
     with torch.random.fork_rng(devices=[]):
         create_attention(attention, 64, **options)  # a wrong name or option is no fault of a unit
         chosen = _choose(module, where)
         built = [_build(name, unit, attention, slot, start, options) for name, unit in chosen]
     for (_, unit), ready in zip(chosen, built):
-        give_slot(unit, partial(_hand_over, ready), slot)
+        give_slot(unit, ready, slot)
     return module
-
-
-def _check_choice(key: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{key} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def _import_units(module: nn.Module) -> None:
@@ -135,7 +130,3 @@ def _build(name: str, unit: nn.Module, attention: str, slot: str, start: str, op
     except (TypeError, ValueError) as error:
         raise ValueError(f"unit {name or 'itself'} ({type(unit).__name__}): {error}") from error
     return IdentityStart(made, width) if start == "identity" else made
-
-
-def _hand_over(ready: nn.Module, width: int) -> nn.Module:
-    return ready

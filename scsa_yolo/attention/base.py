@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+FOLDED = "folded_"  # begins the names of buffers that hold constants; they are not part of the state dict
+
 
 class Attention(nn.Module):
     """Base of the attention modules: maps (B, C, H, W) to the same shape.
@@ -22,6 +24,8 @@ class Attention(nn.Module):
         ValueError: ``channels`` is not an int of at least 1.
     """
 
+    overwrites = False  # on the class: modules in checkpoints of earlier versions have none of their own
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = check_int("channels", channels, low=1, owner=type(self).__name__)
@@ -33,6 +37,52 @@ class Attention(nn.Module):
                 f"{type(self).__name__} takes (batch, channels, height, width), got {x.dim()} dimensions "
                 f"{tuple(x.shape)}. For one image, type x[None]."
             )
+
+    def times(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """Return ``x * gate``; in the memory of ``x`` once :meth:`fold` allowed it and nothing records."""
+        recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+        return x.mul_(gate) if self.overwrites and not recorded else x * gate
+
+    def fold(self, *, overwrite: bool = False) -> None:
+        """Prepare for inference with the weights as they are: what depends on them alone is computed once.
+
+        As with a fused batch norm, later changes of the weights are not seen. ``train()`` and loading a state dict undo
+        it; in training mode nothing is folded. The state dict stays as it is.
+
+        Args:
+            overwrite: Let ``forward`` write its result into its input where autograd does not record. Allow it only
+                where nothing else reads that map.
+        """
+        self.unfold()
+        if not self.training:
+            with torch.inference_mode(False), torch.no_grad():
+                for name, constant in self.constants().items():
+                    self.register_buffer(FOLDED + name, constant.contiguous(), persistent=False)
+            self.overwrites = overwrite
+
+    def unfold(self) -> None:
+        """Undo :meth:`fold`."""
+        for name in [name for name in self._buffers if name.startswith(FOLDED)]:
+            delattr(self, name)
+        self.overwrites = False
+
+    def constants(self) -> dict[str, torch.Tensor]:
+        """Return what :meth:`fold` keeps, by name: tensors that depend on the weights alone."""
+        return {}
+
+    def folded(self, name: str) -> torch.Tensor | None:
+        """Return a constant that :meth:`fold` kept, or None."""
+        return self._buffers.get(FOLDED + name)
+
+    def train(self, mode: bool = True) -> Attention:
+        """Set the mode as torch does; training mode undoes :meth:`fold`."""
+        if mode:
+            self.unfold()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.unfold()
+        super()._load_from_state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load as torch does, and say which width to build when the tensors are of another one."""
@@ -85,10 +135,11 @@ def check_float(name: str, value: Any, *, low: float, high: float, owner: str) -
     return float(value)
 
 
-def check_choice(name: str, value: Any, choices: Collection[str], *, owner: str) -> str:
-    """Return ``value`` when it is one of ``choices``; otherwise list them."""
+def check_choice(name: str, value: Any, choices: Collection[str], *, owner: str | None = None) -> str:
+    """Return ``value`` when it is one of ``choices``; otherwise list them. ``owner`` is whose setting it is."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{owner}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        of = "" if owner is None else f"{owner}: "
+        raise ValueError(f"{of}{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
 
 

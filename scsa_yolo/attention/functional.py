@@ -30,6 +30,23 @@ def check_kernel(value: int | str, named: dict[str, int], *, channels: int, owne
     return min(size, 2 * channels - 1)
 
 
+def runs_plainly_on_cpu(t: torch.Tensor) -> bool:
+    """Tell whether ``t`` is float32 on a CPU and nothing records, traces or compiles.
+
+    There the first call of each kind of operator between two convolutions costs tens of microseconds, its code having
+    left the caches: few kinds, and simple ones, count for more than few calls.
+    """
+    recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return t.device.type == "cpu" and t.dtype == torch.float32 and not recorded
+
+
+def average(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """Return the mean of ``x`` over one dimension."""
+    if runs_plainly_on_cpu(x):  # the division of a mean is a kind of operator of its own
+        return x.sum(dim=dim).mul_(1 / x.shape[dim])
+    return x.mean(dim=dim)
+
+
 def widen(t: torch.Tensor) -> torch.Tensor:
     """Return ``t`` in at least float32: for sums and products of descriptors, whose range float16 may not hold."""
     return t.to(torch.promote_types(t.dtype, torch.float32))

@@ -17,11 +17,13 @@ from scsa_yolo.attention.base import (
     group_norm,
     largest_divisor,
 )
+from scsa_yolo.attention.functional import runs_plainly_on_cpu
 from scsa_yolo.attention.gating import pool_windows
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
 SCALES = ("channels", "positions")
+FEW = 1 << 17  # products of two positions' values (B x C x C x N) up to which a sum of them beats a matrix product
 
 
 class PCSA(Attention):
@@ -112,10 +114,12 @@ class PCSA(Attention):
         return self._channel(x)
 
     def _channel(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self._channel_gate(self._compress(x))
+        return self.times(x, self._channel_gate(self._compress(x)))
 
     def _channel_gate(self, compressed: torch.Tensor) -> torch.Tensor:
         """Turn a compressed map (B, C, h, w) into its gate (B, C, 1, 1), of the same type."""
+        if self.heads == 1 and self.q.bias is None and not self.training and runs_plainly_on_cpu(compressed):
+            return self._channel_gate_on_cpu(group_norm(compressed, self.norm).flatten(2))
         affine = not torch.jit.is_tracing()  # traced, the norm's affine part is folded into the projections
         y = (group_norm(compressed, self.norm) if affine else _group_norm_bare(compressed, self.norm)).flatten(2)
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
@@ -125,8 +129,35 @@ class PCSA(Attention):
         attention = (q @ k.transpose(-2, -1)).softmax(dim=-1)
         if self.attn_drop.p:
             attention = self.attn_drop(attention)
-        gate = self._join(attention @ v.to(attention.dtype))
-        return (gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()).to(compressed.dtype)
+        return self._activate_channels(self._join(attention @ v.to(attention.dtype))).to(compressed.dtype)
+
+    def _channel_gate_on_cpu(self, y: torch.Tensor) -> torch.Tensor:
+        """Turn the normalised (B, C, N) into the gate (B, C, 1, 1): one head, no bias, float32.
+
+        q and k scale channels, so their product is that of y with itself, times the products of their weights.
+        """
+        weights = self.folded("products")
+        weights = self._products(y.shape[2]) if weights is None else weights
+        if y.numel() * self.channels <= FEW:
+            alike = (y.unsqueeze(1) * y.unsqueeze(2)).sum(dim=3)
+        else:
+            alike = torch.bmm(y, y.transpose(1, 2))
+        attention = alike.mul_(weights).softmax(dim=-1)
+        v = y.sum(dim=2).mul_(self.v.weight.view(-1) / y.shape[2])
+        return self._activate_channels((attention * v.unsqueeze(1)).sum(dim=2)[:, :, None, None])
+
+    def _products(self, positions: int) -> torch.Tensor:
+        """Return (C, C): each weight of q times each of k, times the scale."""
+        root = (positions if self.scale == "positions" else self.channels) ** -0.5
+        return (self.q.weight.view(-1, 1) * root) * self.k.weight.view(1, -1)
+
+    def _activate_channels(self, gate: torch.Tensor) -> torch.Tensor:
+        return gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
+
+    def constants(self) -> dict[str, torch.Tensor]:
+        """The products of q's and k's weights, where they do not depend on the size of the map."""
+        fixed = self.heads == 1 and self.scale == "channels" and self.q.bias is None
+        return {"products": self._products(0)} if fixed else {}
 
     def _project(self, y: torch.Tensor, conv: Any, root: Any = None) -> torch.Tensor:
         """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it is."""

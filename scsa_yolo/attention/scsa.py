@@ -95,6 +95,12 @@ class SCSA(SMSA, PCSA):
         z = self._spatial(x)
         return scale(z, self._channel_gate(self._compress(z)))
 
+    def constants(self) -> dict[str, torch.Tensor]:
+        """Those of the halves that are there."""
+        spatial = SMSA.constants(self) if self.parts != "channel" else {}
+        channel = PCSA.constants(self) if self.parts != "spatial" else {}
+        return {**spatial, **channel}
+
     def shown_options(self) -> dict[str, Any]:
         """Options of the halves that are there."""
         spatial = SMSA.shown_options(self) if self.parts != "channel" else {}

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_bool, check_choice, check_odd, group_norm, largest_divisor
+from scsa_yolo.attention.functional import average, runs_plainly_on_cpu
 from scsa_yolo.attention.gating import scale
 
 GATES = ("sigmoid", "softmax")
@@ -99,8 +100,8 @@ class SMSA(Attention):
         if torch.jit.is_tracing():
             gate_w = self._traced_gate(x, 2, self.norm_w, "" if self.shared else "_w")
             return x * (self._traced_gate(x, 3, self.norm_h, "") * gate_w)  # for runtimes that broadcast row by row
-        gate_h, gate_w = self._spatial_gates(x.mean(dim=3), x.mean(dim=2))
-        return scale(x * gate_w.unsqueeze(2), gate_h.unsqueeze(3))
+        gate_h, gate_w = self._spatial_gates(average(x, 3), average(x, 2))
+        return scale(self.times(x, gate_w.unsqueeze(2)), gate_h.unsqueeze(3))
 
     def _spatial_gates(self, profile_h: torch.Tensor, profile_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type."""
@@ -153,10 +154,19 @@ class SMSA(Attention):
 
     def _kernel(self, suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the branches' weights as (C, largest kernel), smaller kernels padded with zeros, and biases (C)."""
+        folded = self.folded("kernel" + suffix), self.folded("bias" + suffix)
+        if folded[0] is not None and folded[1] is not None:
+            return folded[0], folded[1]
         convs: list[Any] = [getattr(self, name + suffix) for name in BRANCHES[: self.branches]]
         pads = [(max(self.kernels) - size) // 2 for size in self.kernels]
         weight = torch.cat([_pad(conv.weight.squeeze(1), pad) for conv, pad in zip(convs, pads)])
         return weight, torch.cat([conv.bias for conv in convs])
+
+    def constants(self) -> dict[str, torch.Tensor]:
+        """The joint kernels and their biases."""
+        suffixes = ("",) if self.shared else ("", "_w")
+        pairs = {suffix: self._kernel(suffix) for suffix in suffixes}
+        return {name + suffix: pair[i] for suffix, pair in pairs.items() for i, name in enumerate(("kernel", "bias"))}
 
     def shown_options(self) -> dict[str, Any]:
         """Kernels in force and the gate, then the ablations that are on."""
@@ -178,8 +188,7 @@ def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
 
     On a CPU the set-up of oneDNN's Conv1d costs more than a short sequence: there the products are written out.
     """
-    written_out = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or padded.device.type != "cpu")
-    if written_out and padded.numel() <= SHORT:
+    if runs_plainly_on_cpu(padded) and padded.numel() <= SHORT:
         return (padded.unfold(2, weight.shape[1], 1) * weight.unsqueeze(1)).sum(dim=3) + bias.unsqueeze(1)
     return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
 

@@ -6,15 +6,21 @@ safe for ``torch.load(weights_only=True)``.
 
 from scsa_yolo.attention import attention_names
 from scsa_yolo.blocks import resnet_vd, stock
+from scsa_yolo.blocks.containers import BLOCKS, BLOCKS_WITH_UNITS, PARTS
+from scsa_yolo.blocks.folding import fold
 from scsa_yolo.blocks.identity_start import STARTS, IdentityStart
 from scsa_yolo.blocks.slot import SLOTS, Slot, add_unit, give_slot, slot_width, slotted, units
 
 __all__ = [
+    "BLOCKS",
+    "BLOCKS_WITH_UNITS",
+    "PARTS",
     "SLOTS",
     "STARTS",
     "IdentityStart",
     "Slot",
     "add_unit",
+    "fold",
     "give_slot",
     "resnet_vd",
     "slot_width",

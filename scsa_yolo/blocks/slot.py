@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from scsa_yolo.attention.base import check_choice
+
 SLOTS = ("mid", "out")
 
 
@@ -56,33 +58,27 @@ def slot_width(unit: nn.Module, slot: str = "mid") -> int:
 
 
 def _place(unit: nn.Module, slot: str) -> Slot:
-    if slot not in SLOTS:
-        raise ValueError(f"slot must be one of {', '.join(map(repr, SLOTS))}, got {slot!r}")
+    check_choice("slot", slot, SLOTS)
     if type(unit) not in _UNITS:
         raise ValueError(f"{type(unit).__name__} is no residual unit without a slot")
     return _UNITS[type(unit)][slot]
 
 
-def give_slot(unit: nn.Module, make: Callable[[int], nn.Module], slot: str = "mid") -> nn.Module:
-    """Give ``unit`` its slot and fill it.
+def give_slot(unit: nn.Module, attention: nn.Module, slot: str = "mid") -> None:
+    """Give ``unit`` its slot, ``unit.attn``, with ``attention`` in it, in the unit's mode, type and place.
 
     Args:
         unit: An instance of a class that :func:`units` yields.
-        make: Called with the width at the slot, returns the attention module.
+        attention: Takes maps of :func:`slot_width` channels.
         slot: ``"mid"`` or ``"out"``.
-
-    Returns:
-        The attention module now in ``unit.attn``.
 
     Raises:
         ValueError: An unknown slot, or ``unit`` is no unit or has a slot already.
     """
     place = _place(unit, slot)
-    attention = make(place.width(unit))  # may raise: nothing has been changed yet
     like = next(unit.parameters())
     unit.attn = attention.to(device=like.device, dtype=like.dtype).train(unit.training)
     unit.__class__ = place.cls
-    return attention
 
 
 def slotted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

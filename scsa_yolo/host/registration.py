@@ -58,6 +58,7 @@ _TARGETS: dict[str, dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]
         "parse_model": _lazily("scsa_yolo.host.rows", "parse_model"),
         "yaml_model_load": _lazily("scsa_yolo.host.rows", "yaml_model_load"),
         "BaseModel.load": _lazily("scsa_yolo.host.transfer", "load"),
+        "BaseModel.fuse": _lazily("scsa_yolo.host.fusing", "fuse"),
     },
 }
 

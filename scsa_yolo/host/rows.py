@@ -18,7 +18,18 @@ from torch import nn
 from ultralytics.nn import tasks
 
 from scsa_yolo.attention import attention_class, attention_names, create_attention
-from scsa_yolo.blocks import SLOTS, STARTS, IdentityStart, give_slot, resnet_vd, units
+from scsa_yolo.attention.base import check_choice
+from scsa_yolo.blocks import (
+    BLOCKS_WITH_UNITS,
+    PARTS,
+    SLOTS,
+    STARTS,
+    IdentityStart,
+    give_slot,
+    resnet_vd,
+    slot_width,
+    units,
+)
 from scsa_yolo.host.table import LayerTable
 
 # Our own layers, each built as cls(c1, c2, n, *rest) from a row [from, n, name, [c2, *rest]].
@@ -26,12 +37,6 @@ OWN_LAYERS: dict[str, Callable[..., nn.Module]] = {
     "ResNetVDStem": lambda c1, c2, n: resnet_vd.ResNetVDStem(c1, c2),
     "ResNetVDLayer": resnet_vd.ResNetVDLayer,
 }
-# Stock blocks that contain residual units, for error messages; any other stock name is tried as well.
-BLOCKS_WITH_UNITS = (
-    "C2, C2f, C2fAttn, C2fCIB, C3, C3Ghost, C3k2, C3x, A2C2f (where a2 is false), Bottleneck, BottleneckCSP, "
-    "GhostBottleneck, RepNCSPELAN4, ResNetLayer, ResNetVDLayer"
-)
-PARTS = ("backbone", "head")
 WIDTHS = "ch"  # parse_model puts its local of this name, the widths of all layers so far, where an argument names it
 
 
@@ -48,9 +53,12 @@ class Row:
     slot: str = "mid"
     start: str = "paper"
 
+    def __str__(self) -> str:
+        return f"model row {self.index} ({self.name})"
+
     def error(self, message: str) -> ValueError:
         """Return the error that names this row."""
-        return ValueError(f"model row {self.index} ({self.name}): {message}")
+        return ValueError(f"{self}: {message}")
 
     def make(self, channels: int) -> nn.Module:
         """Build this row's attention for a map of ``channels`` channels."""
@@ -124,8 +132,8 @@ def read_row(index: int, row: Any) -> Row | None:
     options = dict(args.pop()) if args and isinstance(args[-1], dict) else {}
     read = Row(index, name, block, attention, args)
     _check_shape(read, row, options)
-    read.slot = _choice(read, "slot", options.pop("slot", "mid"), SLOTS)
-    read.start = _choice(read, "start", options.pop("start", "paper"), STARTS)
+    read.slot = check_choice("slot", options.pop("slot", "mid"), SLOTS, owner=str(read))
+    read.start = check_choice("start", options.pop("start", "paper"), STARTS, owner=str(read))
     read.options = options
     if attention is not None:
         with torch.random.fork_rng(devices=[]):
@@ -148,12 +156,6 @@ def _check_shape(read: Row, row: Any, options: dict[str, Any]) -> None:
         )
     if read.block in OWN_LAYERS and not (read.args and isinstance(read.args[0], int) and read.args[0] > 0):
         raise read.error(f"the first argument is the number of output channels, got {row[3]!r}")
-
-
-def _choice(row: Row, key: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise row.error(f"{key} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    return str(value)
 
 
 def _split_name(index: int, name: Any) -> tuple[str, str | None, str | None] | None:
@@ -216,7 +218,7 @@ def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
         return 0
     found = [unit for _, unit in units(layer)]
     for unit in found:
-        give_slot(unit, row.make, row.slot)
+        give_slot(unit, row.make(slot_width(unit, row.slot)), row.slot)
     if not found and row.block is not None:
         raise row.error(
             f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention already "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pickle
 import pickletools
 import pkgutil
@@ -53,7 +54,25 @@ FROZEN = [
     "scsa_yolo.blocks.stock.RepBottleneckOut",
     "scsa_yolo.blocks.stock.ResNetBlockMid",
     "scsa_yolo.blocks.stock.ResNetBlockOut",
+    "scsa_yolo.blocks.timm.BasicBlockMid",
+    "scsa_yolo.blocks.timm.BasicBlockOut",
+    "scsa_yolo.blocks.timm.BottleneckMid",
+    "scsa_yolo.blocks.timm.BottleneckOut",
+    "scsa_yolo.blocks.timm.RepVggBlockOut",
+    "scsa_yolo.blocks.timm.RepViTBlockMid",
+    "scsa_yolo.blocks.timm.RepViTBlockOut",
+    "scsa_yolo.blocks.torchvision.BasicBlockMid",
+    "scsa_yolo.blocks.torchvision.BasicBlockOut",
+    "scsa_yolo.blocks.torchvision.BottleneckMid",
+    "scsa_yolo.blocks.torchvision.BottleneckOut",
+    "scsa_yolo.blocks.torchvision.InvertedResidualMid",
+    "scsa_yolo.blocks.torchvision.InvertedResidualOut",
+    "scsa_yolo.blocks.torchvision.InvertedResidualV3Mid",
+    "scsa_yolo.blocks.torchvision.InvertedResidualV3Out",
+    "scsa_yolo.blocks.torchvision.ShiftedWindowAttentionOut",
+    "scsa_yolo.blocks.torchvision.ShiftedWindowAttentionV2Out",
 ]
+HAS_TIMM = importlib.util.find_spec("timm") is not None  # optional
 
 
 def path(cls: type) -> str:
@@ -61,8 +80,8 @@ def path(cls: type) -> str:
 
 
 def module_classes(package: ModuleType) -> set[type[nn.Module]]:
-    """Every module class that a package defines for Ultralytics' models, the abstract base aside."""
-    names = {m.name for m in pkgutil.iter_modules(package.__path__)} - {"timm", "torchvision"}
+    """Every module class that a package defines, the abstract base aside."""
+    names = {m.name for m in pkgutil.iter_modules(package.__path__)} - (set() if HAS_TIMM else {"timm"})
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
     classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     ours = {cls for cls in classes if issubclass(cls, nn.Module) and cls.__module__.startswith(package.__name__)}
@@ -75,6 +94,8 @@ CLASSES = sorted(module_classes(scsa_yolo.attention) | module_classes(scsa_yolo.
 @pytest.mark.parametrize("name", FROZEN)
 def test_a_name_in_checkpoints_stays_importable(name: str) -> None:
     module, _, cls = name.rpartition(".")
+    if module == "scsa_yolo.blocks.timm" and not HAS_TIMM:
+        pytest.skip("needs timm: pip install 'scsa-yolo[test]'")
     assert issubclass(getattr(importlib.import_module(module), cls), nn.Module)
 
 

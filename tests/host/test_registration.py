@@ -26,6 +26,7 @@ PATCHED = (
     "ultralytics.nn.tasks.parse_model",
     "ultralytics.nn.tasks.yaml_model_load",
     "ultralytics.nn.tasks.BaseModel.load",
+    "ultralytics.nn.tasks.BaseModel.fuse",
 )
 # every place of Ultralytics that holds one of the names, copies by ``from ... import`` included
 PLACES = [
@@ -39,6 +40,7 @@ PLACES = [
     (ultralytics.nn, "yaml_model_load"),
     (ultralytics.engine.model, "yaml_model_load"),
     (tasks.BaseModel, "load"),
+    (tasks.BaseModel, "fuse"),
 ]
 
 

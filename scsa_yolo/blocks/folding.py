@@ -1,0 +1,32 @@
+"""Attention made ready for inference, as fused batch norms are."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+from scsa_yolo.attention.base import Attention
+from scsa_yolo.blocks.slot import slotted
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fold(module: Module) -> Module:
+    """Prepare the attention modules in ``module`` for inference, in place; the numbers stay the same.
+
+    What depends on weights alone is computed once. In the slot of a residual unit the map is fresh from the layer
+    before and nothing else reads it, so the attention writes its result there instead of into new memory; a forward
+    hook on that layer which keeps the map sees it gated. ``train()`` and loading a state dict undo it. Ultralytics'
+    ``fuse()`` calls this, and so do its predict, val and export; for any other model call it after ``eval()``.
+
+    Returns:
+        ``module``.
+    """
+    for child in module.modules():
+        if isinstance(child, Attention):
+            child.fold()
+    for _, unit in slotted(module):
+        if isinstance(unit.attn, Attention):  # a blend with the map, IdentityStart, still needs it
+            unit.attn.fold(overwrite=True)
+    return module
