@@ -23,7 +23,7 @@ OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
 FLOORS = {"torch": "2.5", "ultralytics": "8.4.108"}  # tests compare them with pyproject.toml
 TORCH_SWITCH = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 GROUP = "torch.backends"
-WRAPPED = 4  # names of Ultralytics that are wrapped when all is well
+WRAPPED = 5  # names of Ultralytics that are wrapped when all is well
 # Distribution -> what it is for, and what installs it.
 OPTIONAL = {
     "onnx": ("export to ONNX", "scsa-yolo[export]"),

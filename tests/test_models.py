@@ -149,7 +149,6 @@ def test_attention_is_counted_with_its_matrix_products() -> None:
     units = {2: (16, 160, 1), 4: (32, 80, 2), 6: (64, 40, 2), 8: (128, 20, 1)}
     units |= {12: (64, 40, 1), 15: (32, 80, 1), 18: (64, 40, 1), 21: (128, 20, 1)}
     products = sum(2 * n * c * c * ((side // 7) ** 2 + 1) for c, side, n in units.values())
-    assert attention_flops(model, device="cpu") >= products
     assert attention_flops(model) >= products + sum(2 * n * c * 2 * side * 3 for c, side, n in units.values())
     assert catalogue.places(model) == {"SCSA": [row for row, (_, _, n) in units.items() for _ in range(n)]}
 

@@ -59,7 +59,7 @@ class AFGCA(Attention):
         rows, columns = (v * u.sum(dim=2, keepdim=True)).sigmoid(), (u * v.sum(dim=2, keepdim=True)).sigmoid()
         mixed = columns + (rows - columns) * self.mix["w"].sigmoid()
         gate = self.conv1(mixed.to(x.dtype)).sigmoid()
-        return x * gate.transpose(1, 2)[..., None].to(x.dtype)
+        return self.times(x, gate.transpose(1, 2)[..., None].to(x.dtype))
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size in force."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
 from scsa_yolo.attention.functional import hidden_width
+from scsa_yolo.attention.scaling import scale_positions
 
 MIN_HIDDEN = 8  # the paper's floor
 
@@ -49,12 +50,22 @@ class CA(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the map by its gates along the height and along the width."""
         self.check_input(x)
-        height = x.shape[2]
-        profiles = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=2)[..., None]  # (B, C, H + W, 1)
-        y = F.hardswish(self.conv["bn"](self.conv["conv"](profiles)))
-        gate_h = self.attn_h(y[:, :, :height]).sigmoid()  # (B, C, H, 1)
-        gate_w = self.attn_w(y[:, :, height:]).sigmoid().transpose(2, 3)  # (B, C, 1, W)
-        return x * gate_h.to(x.dtype) * gate_w.to(x.dtype)
+        if torch.jit.is_tracing() and not self.training:
+            # Apart the directions need no size of the map: a graph of symbolic sizes computes none.
+            gate_h = self.attn_h(self._bottleneck(x.mean(dim=3, keepdim=True))).sigmoid()
+            gate_w = self.attn_w(self._bottleneck(x.mean(dim=2, keepdim=True))).sigmoid()
+            return x * (gate_h * gate_w).to(x.dtype)
+        return scale_positions(x, self._gates, self, self.times)
+
+    def _gates(self, mean_h: torch.Tensor, mean_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type."""
+        height = mean_h.shape[2]
+        y = self._bottleneck(torch.cat((mean_h, mean_w), dim=2)[..., None])  # (B, m, H + W, 1)
+        gate_h, gate_w = self.attn_h(y[:, :, :height]).sigmoid(), self.attn_w(y[:, :, height:]).sigmoid()
+        return gate_h.squeeze(3).to(mean_h.dtype), gate_w.squeeze(3).to(mean_h.dtype)
+
+    def _bottleneck(self, profiles: torch.Tensor) -> torch.Tensor:
+        return F.hardswish(self.conv["bn"](self.conv["conv"](profiles)))
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction."""

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int, check_odd
 from scsa_yolo.attention.functional import hidden_width
+from scsa_yolo.attention.gating import scale
 
 MIN_HIDDEN = 8  # the reference's floor
 
@@ -54,10 +56,12 @@ class CBAM(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the channels, then the positions."""
         self.check_input(x)
+        squeeze, excite = self.mlp_chans[0], self.mlp_chans[2]
         mean, peak = x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-        x = x * (self.mlp_chans(mean) + self.mlp_chans(peak)).sigmoid().to(x.dtype)
+        hidden = F.relu(squeeze(mean)) + F.relu(squeeze(peak))  # the sum of M's two results is M's last layer of this
+        x = self.times(x, excite(hidden).sigmoid().to(x.dtype))
         profile = torch.cat((x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)), dim=1)
-        return x * self.mlp_spaces(profile).sigmoid().to(x.dtype)
+        return scale(x, self.mlp_spaces(profile).sigmoid().to(x.dtype))
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction and the spatial kernel."""

@@ -62,10 +62,17 @@ class CPCA(Attention):
         self.check_input(x)
         y = F.gelu(self.conv(x))
         z = y * self._channel_gate(y).to(y.dtype)
+        # oneDNN's depthwise convolutions are two to twenty times as fast with the channels last.
+        last = x.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+        out = self._weigh(z.contiguous(memory_format=torch.channels_last) if last else z).to(x.dtype)
+        return out.contiguous() if last and x.is_contiguous() else out
+
+    def _weigh(self, z: torch.Tensor) -> torch.Tensor:
+        """Weigh every position of every channel of ``z``."""
         d = self.dwc5_5(z)
         strips = self.dwc7_1(self.dwc1_7(d)) + self.dwc11_1(self.dwc1_11(d)) + self.dwc21_1(self.dwc1_21(d))
         spatial = saturate(self.conv(d + strips))
-        return saturate(self.conv(saturate(z * spatial))).to(x.dtype)
+        return saturate(self.conv(saturate(z * spatial)))
 
     def _channel_gate(self, y: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, 1, 1), from 0 to 2."""

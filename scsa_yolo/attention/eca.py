@@ -44,7 +44,7 @@ class ECA(Attention):
         """Scale each channel by its gate."""
         self.check_input(x)
         gate = self.conv(x.mean(dim=(2, 3))[:, None]).sigmoid()  # (B, 1, C)
-        return x * gate.transpose(1, 2)[..., None].to(x.dtype)
+        return self.times(x, gate.transpose(1, 2)[..., None].to(x.dtype))
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size in force."""

@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int, check_odd, group_norm, largest_divisor
+from scsa_yolo.attention.scaling import scale_positions
+from scsa_yolo.attention.smsa import depthwise
 
 
 class ELA(Attention):
@@ -45,9 +48,34 @@ class ELA(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the map by its gates along the height and along the width."""
         self.check_input(x)
-        gate_h = group_norm(self.conv(x.mean(dim=3)), self.gn).sigmoid().to(x.dtype)
-        gate_w = group_norm(self.conv(x.mean(dim=2)), self.gn).sigmoid().to(x.dtype)
-        return x * gate_h[:, :, :, None] * gate_w[:, :, None, :]
+        if torch.jit.is_tracing():
+            return x * (self._traced_gate(x, 3) * self._traced_gate(x, 2))
+        return scale_positions(x, self._gates, self, self.times)
+
+    def _gates(self, mean_h: torch.Tensor, mean_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type.
+
+        One convolution for both: they are joined to one sequence, with zeros between and around them.
+        """
+        reach, height = self.conv.kernel_size[0] // 2, mean_h.shape[2]
+        gap = mean_h.new_zeros(1, 1, 1).expand(*mean_h.shape[:2], reach)
+        joined = torch.cat((gap, mean_h, gap, mean_w, gap), dim=2)
+        mixed = depthwise(joined, self.conv.weight.squeeze(1), self.conv.weight.new_zeros(self.channels))
+        gate_h, gate_w = mixed[:, :, :height], mixed[:, :, height + reach :]
+        return (
+            group_norm(gate_h, self.gn).sigmoid().to(mean_h.dtype),
+            group_norm(gate_w, self.gn).sigmoid().to(mean_h.dtype),
+        )
+
+    def _traced_gate(self, x: torch.Tensor, mean_over: int) -> torch.Tensor:
+        """Return one gate, (B, C, H, 1) or (B, C, 1, W), in the operators that exported graphs run best."""
+        kernel, gn, reach = self.conv.weight.unsqueeze(mean_over), self.gn, self.conv.kernel_size[0] // 2
+        padding = (reach, 0) if mean_over == 3 else (0, reach)
+        profile = F.conv2d(x.mean(dim=mean_over, keepdim=True), kernel, padding=padding, groups=self.channels)
+        profile = torch.group_norm(profile, gn.num_groups, None, None, gn.eps)
+        # the norm's affine part as a convolution: one operator instead of two
+        profile = F.conv2d(profile, gn.weight.view(-1, 1, 1, 1), gn.bias, groups=self.channels)
+        return profile.sigmoid().to(x.dtype)
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size and the number of groups in force."""

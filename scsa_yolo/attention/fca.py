@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_choice, check_int, largest_divisor
 from scsa_yolo.attention.functional import hidden_width
+from scsa_yolo.attention.gating import TALL
 
 # FcaNet's rankings of the 7 x 7 grid's frequencies, best first: vertical, then horizontal index of each.
 RANKINGS = {
@@ -73,7 +74,7 @@ class FCA(Attention):
         """Scale each channel by its gate."""
         self.check_input(x)
         gate: torch.Tensor = self.fc((pool_adaptively(x, self.dct_size) * self.dct_layer.weight).sum(dim=(2, 3)))
-        return x * gate[:, :, None, None].to(x.dtype)
+        return self.times(x, gate[:, :, None, None].to(x.dtype))
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction, the frequencies in force and the DCT's size."""
@@ -92,7 +93,13 @@ def pool_adaptively(x: torch.Tensor, size: int) -> torch.Tensor:
     """Average (B, C, H, W) to (B, C, size, size); sizes that tracing or export has made symbols stay symbols."""
     height, width = x.shape[2:]
     if isinstance(height, int) and isinstance(width, int):
-        return x if height == width == size else F.adaptive_avg_pool2d(x, size)
+        if height == width == size:
+            return x
+        written_out = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu")
+        if written_out and height >= TALL:
+            bins = [slice(i * height // size, -(-(i + 1) * height // size)) for i in range(size)]
+            x = torch.stack([x[:, :, rows].mean(dim=2) for rows in bins], dim=2)
+        return F.adaptive_avg_pool2d(x, size)
     return pooling_matrix(height, size, x) @ x @ pooling_matrix(width, size, x).t()
 
 

@@ -72,7 +72,7 @@ class _GatedAttention(torch.autograd.Function):
         product = grad * x
         by_column = high.unsqueeze(2) @ product  # one pass; a vector on the right would cost several
         grad_c = (by_column.squeeze(2) * wide).sum(dim=2).reshape(gate_c.shape)
-        grad_pooled, *by_channel = _small_backward((gate_c,), (pooled, *parameters), (grad_c,))
+        grad_pooled, *by_channel = small_backward((gate_c,), (pooled, *parameters), (grad_c,))
 
         # the gradient of z is grad * gate_c plus each window's share; here times x, below times the spatial gates
         tiles, share = _tiles(grad_pooled, ctx.kernel, x.shape[3])
@@ -80,7 +80,7 @@ class _GatedAttention(torch.autograd.Function):
         tiles(product).addcmul_(tiles(x), share)
         grad_w = (high.unsqueeze(2) @ product).squeeze(2)
         grad_h = product.mul_(wide.unsqueeze(2)).sum(dim=3)
-        grad_mean_h, grad_mean_w, *by_spatial = _small_backward(
+        grad_mean_h, grad_mean_w, *by_spatial = small_backward(
             (gate_h, gate_w), (mean_h, mean_w, *parameters), (grad_h, grad_w)
         )
         # fresh memory costs more than a product: the last use of it is the result
@@ -92,9 +92,10 @@ class _GatedAttention(torch.autograd.Function):
         return (grad_x, None, None, None, *learned)
 
 
-def _small_backward(
+def small_backward(
     outputs: tuple[torch.Tensor, ...], inputs: tuple[torch.Tensor, ...], grads: tuple[torch.Tensor, ...]
 ) -> list[Any]:
+    """Return the gradients of ``inputs`` from those of ``outputs``; None for an input that needs none."""
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
     # retained: the caller's backward may run twice (retain_graph); the graph goes when its context goes
     found = iter(torch.autograd.grad(outputs, wanted, grads, retain_graph=True, allow_unused=True))

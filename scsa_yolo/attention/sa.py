@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
+from scsa_yolo.attention.instance import instance_norm
 
 
 class SA(Attention):
@@ -63,14 +65,29 @@ class SA(Attention):
         first, second = halves[:, :, 0], halves[:, :, 1]  # (B, G, C / 2G, H, W)
         gate_c = (self.c_w * first.mean(dim=(3, 4), keepdim=True) + self.c_b).sigmoid()
         gate_s = self._positions(second.flatten(0, 1)).sigmoid().reshape(second.shape)
-        out = torch.stack((first * gate_c.to(x.dtype), second * gate_s.to(x.dtype)), dim=2)
+        gate_c, gate_s = gate_c.to(x.dtype), gate_s.to(x.dtype)
+        if self.groups % 2 == 0 and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+            return self._shuffled_product((first, second), (gate_c, gate_s))
+        out = torch.stack((first * gate_c, second * gate_s), dim=2)
         return out.reshape(-1, 2, self.groups * self.width, height, width).transpose(1, 2).flatten(1, 2)
+
+    def _shuffled_product(self, halves: Sequence[torch.Tensor], gates: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Write each half's product to where the shuffle would take it, instead of stacking and copying.
+
+        The shuffle turns channels (2, G / 2, half of a group, C / 2G) into (G / 2, half of a group, C / 2G, 2).
+        """
+        batch, groups, width, *size = halves[0].shape
+        out = halves[0].new_empty(batch, groups // 2, 2, width, 2, *size)
+        for index, (half, gate) in enumerate(zip(halves, gates)):
+            place = out[:, :, index].permute(0, 3, 1, 2, 4, 5)
+            torch.mul(half.unflatten(1, (2, -1)), gate.unflatten(1, (2, -1)), out=place)
+        return out.flatten(1, 4)
 
     def _positions(self, x: torch.Tensor) -> torch.Tensor:
         """Return s_w * gn(x) + s_b as one normalisation."""
         scale, shift = self.s_w.flatten(), self.s_b.flatten()
         weight, bias = self.gn.weight * scale, self.gn.bias * scale + shift
-        return torch.group_norm(x, self.width, weight, bias, self.gn.eps)
+        return instance_norm(x, weight, bias, self.gn.eps)
 
     def shown_options(self) -> dict[str, Any]:
         """The number of groups in force."""

@@ -45,7 +45,7 @@ class SE(Attention):
         """Scale each channel by its gate."""
         self.check_input(x)
         gate: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
-        return x * gate[:, :, None, None].to(x.dtype)
+        return self.times(x, gate[:, :, None, None].to(x.dtype))
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction."""
