@@ -156,7 +156,7 @@ def scores(path: Path, job: Mapping[str, Any], imgsz: int) -> dict[str, Any]:
         rules="both" if "visdrone" in rules else None,
         imgsz=imgsz,
         batch=job["arguments"].get("batch"),
-        device=job.get("device"),
+        device=None if job.get("device") is None else str(job["device"]).split(",")[0],
     )
     by_condition: dict[str, Any] = {}
     for condition in result.conditions():

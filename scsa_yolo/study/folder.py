@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,7 @@ class Study:
             "job": 1,
             "plan": dict(self.plan.raw),
             "plan_hash": plan_hash(self.plan),
-            "run": {"id": run.id, "model": run.model, "data": run.data, "arm": run.arm, "seed": run.seed}
-            | {"repeat": run.repeat},
+            "run": {"id": run.id, **asdict(run)},
             "folder": str(self.folder),
             "model_file": model_file,
             "model_yaml": model_yaml,

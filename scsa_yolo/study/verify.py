@@ -55,7 +55,11 @@ def verify(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 
     Raises:
         PlanError: With the key, and what is known.
+        ImportError: What measures the runs is missing.
     """
+    from scsa_yolo.evaluation.coco_rules import require_faster_coco_eval
+
+    require_faster_coco_eval()  # now, not after hours of training
     check_arguments(plan.train)
     _check_accept(plan.accept)
     for key, value in {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +121,12 @@ def _kill_parent(home: Any, plan: Path, folder: Path) -> bool:
         while not children:
             assert study.poll() is None, "the study ended before its first run"
             time.sleep(0.05)
-            children = [c for c in psutil.Process(study.pid).children() if "scsa_yolo.study.worker" in c.cmdline()]
+            children = [child for child in psutil.Process(study.pid).children() if _is_worker(child)]
         study.kill()
     return not psutil.wait_procs(children, timeout=60)[1]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # git, say, which has ended by now
+        return "scsa_yolo.study.worker" in process.cmdline()
+    return False
