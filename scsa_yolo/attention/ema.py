@@ -60,7 +60,7 @@ class EMA(Attention):
             return self._single(x)
         height, width = x.shape[2:]
         groups = x.reshape(-1, self.channels // self.factor, height, width)  # (B G, n, H, W)
-        u = instance_norm(self._gate_positions(groups), self.gn.weight, self.gn.bias, self.gn.eps)
+        u = instance_norm(self._gate_positions(groups), self.gn.num_channels, self.gn.weight, self.gn.bias, self.gn.eps)
         v = self.conv3x3(groups)
         weights_v = self.gn.bias.softmax(dim=0)[None]  # (1, n): the mean of u is gn's bias
         weights_u = v.mean(dim=(2, 3)).softmax(dim=1)[:, None]  # (B G, 1, n)
@@ -71,7 +71,7 @@ class EMA(Attention):
         """Groups of one channel: both softmaxes are 1, and the 3 x 3 convolution of all groups is a depthwise one."""
         shared = (self.gn.weight, self.gn.bias, self.conv3x3.weight, self.conv3x3.bias)
         weight, bias, kernel, shift = (p.repeat(self.channels, *[1] * (p.dim() - 1)) for p in shared)
-        u = instance_norm(self._gate_positions(x), weight, bias, self.gn.eps)
+        u = instance_norm(self._gate_positions(x), self.channels, weight, bias, self.gn.eps)
         gate = u + F.conv2d(x, kernel, shift, padding=1, groups=self.channels)
         return scale(gate.sigmoid().to(x.dtype), x)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_choice, check_int, largest_divisor
 from scsa_yolo.attention.functional import hidden_width
-from scsa_yolo.attention.gating import TALL
+from scsa_yolo.attention.gating import LARGE
 
 # FcaNet's rankings of the 7 x 7 grid's frequencies, best first: vertical, then horizontal index of each.
 RANKINGS = {
@@ -96,7 +96,7 @@ def pool_adaptively(x: torch.Tensor, size: int) -> torch.Tensor:
         if height == width == size:
             return x
         written_out = not (torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu")
-        if written_out and height >= TALL:
+        if written_out and x.numel() >= LARGE:
             bins = [slice(i * height // size, -(-(i + 1) * height // size)) for i in range(size)]
             x = torch.stack([x[:, :, rows].mean(dim=2) for rows in bins], dim=2)
         return F.adaptive_avg_pool2d(x, size)

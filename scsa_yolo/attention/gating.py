@@ -14,9 +14,13 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from scsa_yolo.attention.functional import average
+
 SpatialGates = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 ChannelGate = Callable[[torch.Tensor], torch.Tensor]
-TALL = 64  # pixels of height from which a CPU averages rows first: a sum along them is vectorised, avg_pool2d is not
+# Values of a map from which a CPU averages rows first: a sum along them is vectorised, avg_pool2d is not. Below, one
+# kind of operator less counts for more.
+LARGE = 300_000
 
 
 def trains_eagerly() -> bool:
@@ -134,19 +138,23 @@ def pool_windows(x: torch.Tensor, window: int, kind: str, *, cover_edge: bool = 
     kernel = (min(window, height), min(window, width))
     if kind == "max":
         return F.max_pool2d(x, kernel, ceil_mode=cover_edge)
-    if not (cover_edge or torch.compiler.is_compiling()) and x.device.type == "cpu" and height >= TALL:
+    if not (cover_edge or torch.compiler.is_compiling()) and x.device.type == "cpu" and x.numel() >= LARGE:
         rows = height // kernel[0]
-        x = x[:, :, : rows * kernel[0]].unflatten(2, (rows, kernel[0])).mean(dim=3)
+        x = average(x[:, :, : rows * kernel[0]].unflatten(2, (rows, kernel[0])), 3)
         kernel = (1, kernel[1])
     return F.avg_pool2d(x, kernel, ceil_mode=cover_edge)
 
 
 def _pool_traced(x: torch.Tensor, window: int, kind: str, cover_edge: bool) -> torch.Tensor:
     missing: list[Any] = []
+    share: Any = 1  # of a window that lies in the map
     size: Any  # a 0-dim tensor here
     for size in (x.shape[3], x.shape[2]):  # F.pad takes the last dimension first
-        missing += [0, (-size) % window if cover_edge else (window - size).clamp(min=0)]
+        gap = torch.maximum(window - size, size - size)  # TensorRT has no clamp of integers
+        missing += [0, (-size) % window if cover_edge else gap]
+        share = share * (1 - gap.to(x.dtype) / window)
     if kind == "max":
         return F.max_pool2d(F.pad(x, missing, value=-torch.inf), window)
-    covered = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), missing), window)  # the share of each window in the map
-    return F.avg_pool2d(F.pad(x, missing), window) / covered
+    if cover_edge:  # its last windows lie in the map in part
+        share = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), missing), window)
+    return F.avg_pool2d(F.pad(x, missing), window) / share

@@ -143,7 +143,7 @@ class PCSA(Attention):
         else:
             alike = torch.bmm(y, y.transpose(1, 2))
         attention = alike.mul_(weights).softmax(dim=-1)
-        v = y.sum(dim=2).mul_(self.v.weight.view(-1) / y.shape[2])
+        v = y.sum(dim=2).mul_(self.v.weight.view(-1) * (1 / y.shape[2]))
         return self._activate_channels((attention * v.unsqueeze(1)).sum(dim=2)[:, :, None, None])
 
     def _products(self, positions: int) -> torch.Tensor:

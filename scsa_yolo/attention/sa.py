@@ -87,7 +87,7 @@ class SA(Attention):
         """Return s_w * gn(x) + s_b as one normalisation."""
         scale, shift = self.s_w.flatten(), self.s_b.flatten()
         weight, bias = self.gn.weight * scale, self.gn.bias * scale + shift
-        return instance_norm(x, weight, bias, self.gn.eps)
+        return instance_norm(x, self.gn.num_channels, weight, bias, self.gn.eps)
 
     def shown_options(self) -> dict[str, Any]:
         """The number of groups in force."""

@@ -148,7 +148,9 @@ class SMSA(Attention):
         """Pass both profiles through the shared convolutions at once: one sequence, zeros between and around them."""
         weight, bias = self._kernel("")
         reach, length_h = max(self.kernels) // 2, height.shape[2]
-        gap = height.new_zeros(1, 1, 1).expand(height.shape[0], height.shape[1], reach)
+        gap = self.folded("gap")
+        if gap is None or height.shape[0] > 1:
+            gap = height.new_zeros(1, 1, 1).expand(height.shape[0], height.shape[1], reach)
         mixed = depthwise(torch.cat((gap, height, gap, width, gap), dim=2), weight, bias)
         return mixed[:, :, :length_h], mixed[:, :, length_h + reach :]
 
@@ -163,10 +165,11 @@ class SMSA(Attention):
         return weight, torch.cat([conv.bias for conv in convs])
 
     def constants(self) -> dict[str, torch.Tensor]:
-        """The joint kernels and their biases."""
+        """The joint kernels and their biases, and the zeros between the profiles of one map."""
         suffixes = ("",) if self.shared else ("", "_w")
         pairs = {suffix: self._kernel(suffix) for suffix in suffixes}
-        return {name + suffix: pair[i] for suffix, pair in pairs.items() for i, name in enumerate(("kernel", "bias"))}
+        found = {name + suffix: pair[i] for suffix, pair in pairs.items() for i, name in enumerate(("kernel", "bias"))}
+        return {**found, "gap": found["kernel"].new_zeros(1, self.channels, max(self.kernels) // 2)}
 
     def shown_options(self) -> dict[str, Any]:
         """Kernels in force and the gate, then the ablations that are on."""
@@ -189,7 +192,7 @@ def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
     On a CPU the set-up of oneDNN's Conv1d costs more than a short sequence: there the products are written out.
     """
     if runs_plainly_on_cpu(padded) and padded.numel() <= SHORT:
-        return (padded.unfold(2, weight.shape[1], 1) * weight.unsqueeze(1)).sum(dim=3) + bias.unsqueeze(1)
+        return (padded.unfold(2, weight.shape[1], 1) * weight.unsqueeze(1)).sum(dim=3).add_(bias.unsqueeze(1))
     return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
 
 
