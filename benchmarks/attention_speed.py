@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import in_turns
 from torch import nn
 
 from scsa_yolo import SCSA
+from scsa_yolo.deploy.latency import in_turns
 
 HERE = Path(__file__).resolve().parent
 ORACLE = HERE.parent / "tests" / "attention" / "plain_scsa.py"

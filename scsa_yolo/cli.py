@@ -160,6 +160,9 @@ _DATA = {
     "show": ("scsa_yolo.datasets.show", "draw samples of a data set"),
 }
 _EVALUATE = "scsa_yolo.evaluation.command"
+_BENCH = "scsa_yolo.deploy.bench_command"
+_EXPORT = "scsa_yolo.deploy.command"
+_STUDY = "scsa_yolo.study.command"
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,12 +175,16 @@ def _data(args: argparse.Namespace) -> int:
     return import_module(_DATA[args.action][0]).run(args)
 
 
-def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    import_module(_EVALUATE).add_arguments(parser)
+def _room(module: str, summary: str, examples: str) -> Command:
+    """Return the command of a room that brings its own arguments."""
 
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        import_module(module).add_arguments(parser)
 
-def _evaluate(args: argparse.Namespace) -> int:
-    return import_module(_EVALUATE).run(args)
+    def run(args: argparse.Namespace) -> int:
+        return import_module(module).run(args)
+
+    return Command(summary, examples, arguments, run)
 
 
 COMMANDS: dict[str, Command] = {
@@ -208,11 +215,26 @@ COMMANDS: dict[str, Command] = {
         _data_arguments,
         _data,
     ),
-    "evaluate": Command(
+    "evaluate": _room(
+        _EVALUATE,
         "measure a detector by object size, by condition, and by COCO's and VisDrone's rules",
         "scsa-yolo evaluate runs/detect/train/weights/best.pt scsa-demo.yaml",
-        _evaluate_arguments,
-        _evaluate,
+    ),
+    "bench": _room(
+        _BENCH,
+        "measure latency, throughput and memory of models in turns, against the first of them",
+        "scsa-yolo bench yolov8n.yaml yolov8n-scsa.yaml yolov8n+EMA\n"
+        "scsa-yolo bench best.pt best.onnx --imgsz 320 --csv bench.csv",
+    ),
+    "export": _room(
+        _EXPORT,
+        "export a model, and prove that the result is equal: raw outputs, boxes, mAP, latency",
+        "scsa-yolo export best.pt format=onnx,openvino dynamic=True data=scsa-demo.yaml",
+    ),
+    "study": _room(
+        _STUDY,
+        "compare models on your data with paired seeds, and say what the numbers carry",
+        "scsa-yolo study init plan.yaml\nscsa-yolo study run plan.yaml\nscsa-yolo study report runs/study/demo",
     ),
 }
 

@@ -30,7 +30,9 @@ def trains_eagerly() -> bool:
 
 def scale(fresh: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """Return ``fresh * gate``, in the memory of ``fresh`` where autograd does not need it."""
-    return fresh * gate if torch.is_grad_enabled() else fresh.mul_(gate)
+    # traced, too: a graph that differs with the mode of autograd fails torch's check of it
+    kept = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return fresh * gate if kept else fresh.mul_(gate)
 
 
 def gated_attention(
