@@ -125,7 +125,11 @@ class PCSA(Attention):
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
         root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
         q, k = self._heads(self._project(y, self.q, root)), self._heads(self._project(y, self.k, root))
-        v = self._heads(self._project(y.mean(dim=2, keepdim=True), self.v))  # (B, heads, d, 1)
+        if affine:  # linear, so on the mean
+            v = self._project(y.mean(dim=2, keepdim=True), self.v)
+        else:  # that way round OpenVINO 2026.4 is wrong from the second picture of a batch on
+            v = self._project(y, self.v).mean(dim=2, keepdim=True)
+        v = self._heads(v)  # (B, heads, d, 1)
         attention = (q @ k.transpose(-2, -1)).softmax(dim=-1)
         if self.attn_drop.p:
             attention = self.attn_drop(attention)
