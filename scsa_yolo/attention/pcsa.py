@@ -23,7 +23,8 @@ from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
 SCALES = ("channels", "positions")
-FEW = 1 << 17  # products of two positions' values (B x C x C x N) up to which a sum of them beats a matrix product
+# A sum of products beats a matrix product up to FEW products (B x C x C x N), in sums of LONG terms (N) and more.
+FEW, LONG = 1 << 17, 16
 
 
 class PCSA(Attention):
@@ -142,7 +143,7 @@ class PCSA(Attention):
         """
         weights = self.folded("products")
         weights = self._products(y.shape[2]) if weights is None else weights
-        if y.numel() * self.channels <= FEW:
+        if y.numel() * self.channels <= FEW and y.shape[2] >= LONG:
             alike = (y.unsqueeze(1) * y.unsqueeze(2)).sum(dim=3)
         else:
             alike = torch.bmm(y, y.transpose(1, 2))
