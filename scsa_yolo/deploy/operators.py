@@ -1,0 +1,345 @@
+"""Whether TensorRT takes an exported graph, by NVIDIA's published list: no GPU and no TensorRT needed to ask.
+
+`tensorrt_operators.json` holds what the list says: operators, types, inputs that must be constant. On top of it the
+graph must not have shapes that depend on values in it: an engine would need an output allocator for them, and memory
+planned for the worst. :func:`trtexec` writes the command that builds an engine with profiles of the user's choice.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Finding", "OperatorList", "Range", "operator_list", "trtexec", "unsupported", "versions"]
+
+DATA = Path(__file__).with_name("tensorrt_operators.json")
+SIZED_BY_VALUES = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression"})
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+# Inputs that say how large an output is; what flows into them must not depend on the picture.
+SHAPE_INPUTS = {
+    "ConstantOfShape": ("input",),
+    "Expand": ("shape",),
+    "OneHot": ("depth",),
+    "Pad": ("pads", "axes"),
+    "Range": ("start", "limit", "delta"),
+    "Reshape": ("shape",),
+    "Resize": ("roi", "scales", "sizes"),
+    "Slice": ("starts", "ends", "axes", "steps"),
+    "Split": ("split",),
+    "Squeeze": ("axes",),
+    "Tile": ("repeats",),
+    "TopK": ("K",),
+    "Unsqueeze": ("axes",),
+}
+# Which of a node's type variables the list speaks of, where it is not that of the first input.
+TYPED_BY = {"Cast": ("T1", "T2"), "CastLike": ("T1", "T2"), "ConstantOfShape": ("T2",), "Where": ("T",)}
+TYPE_NAMES = {1: "FP32", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "FP16", 11: "DOUBLE", 16: "BF16"}
+CONSTANT, SHAPE, VALUE = range(3)  # what a tensor depends on: nothing, sizes of the input, the picture
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that the list does not allow: the node's name, its operator and what is wrong, in a line."""
+
+    node: str
+    operator: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.node}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class OperatorList:
+    """NVIDIA's list for one release of TensorRT.
+
+    Attributes:
+        tensorrt: The release.
+        date: When it came out, as the list's own repository says (ISO).
+        opset: Least and greatest opset.
+        types: Tensor types by operator; what is not here is not supported.
+        constant_inputs: Inputs that must be constant when the engine is built, by operator.
+        unchecked: Restrictions that are not checked here, by operator.
+    """
+
+    tensorrt: str
+    date: str
+    opset: tuple[int, int]
+    types: dict[str, frozenset[str]]
+    constant_inputs: dict[str, list[str]]
+    unchecked: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Least, usual and greatest of a size, as TensorRT's profiles want it."""
+
+    low: int
+    usual: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.usual <= self.high:
+            raise ValueError(f"a range needs 1 <= low <= usual <= high, got {self.low}, {self.usual}, {self.high}")
+
+
+@cache
+def _lists() -> dict[str, OperatorList]:
+    found: dict[str, OperatorList] = {}
+    for entry in json.loads(DATA.read_text(encoding="utf-8"))["lists"]:
+        base = found.get(entry.get("changes", ""))
+        types = {op: frozenset(group["types"]) for group in entry["supported"] for op in group["operators"]}
+        found[entry["tensorrt"]] = OperatorList(
+            tensorrt=entry["tensorrt"],
+            date=entry["date"],
+            opset=(entry["opset"][0], entry["opset"][1]),
+            types={**(base.types if base else {}), **types},
+            constant_inputs={**(base.constant_inputs if base else {}), **entry["constant_inputs"]},
+            unchecked={**(base.unchecked if base else {}), **entry["unchecked"]},
+        )
+    return found
+
+
+def versions() -> tuple[str, ...]:
+    """Return the releases of TensorRT whose lists are here, oldest first."""
+    return tuple(_lists())
+
+
+def operator_list(tensorrt: str | None = None) -> OperatorList:
+    """Return the list of a release (default: the oldest, which is the strictest).
+
+    Raises:
+        ValueError: There is no list of that release here.
+    """
+    tensorrt = versions()[0] if tensorrt is None else tensorrt
+    if tensorrt not in _lists():
+        raise ValueError(f"no operator list for TensorRT {tensorrt!r}; known: {', '.join(versions())}")
+    return _lists()[tensorrt]
+
+
+def unsupported(path: str | Path, tensorrt: str | None = None) -> list[Finding]:
+    """Check every node of an ONNX file against NVIDIA's list, and that no shape depends on the picture.
+
+    Args:
+        path: The file.
+        tensorrt: The release (default: the oldest known).
+
+    Returns:
+        What is not allowed, in the graph's order; empty where TensorRT should take the file.
+
+    Raises:
+        ValueError: There is no list of that release, or the file is no ONNX model.
+        OSError: The file cannot be read.
+    """
+    import onnx
+    from onnx import shape_inference
+
+    known = operator_list(tensorrt)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        model = shape_inference.infer_shapes(onnx.load(str(path)), data_prop=True)
+    except Exception as error:  # protobuf, or the inference's own
+        raise ValueError(f"{path}: not an ONNX model: {str(error).splitlines()[0]}") from error
+    return list(_Check(model, known).findings())
+
+
+class _Check:
+    """One graph against one list; tensors are noted as the nodes, which ONNX keeps in order, are met."""
+
+    def __init__(self, model: Any, known: OperatorList) -> None:
+        self.model, self.known, graph = model, known, model.graph
+        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+        described = [*graph.input, *graph.value_info, *graph.output]
+        self.types: dict[str, int] = {value.name: value.type.tensor_type.elem_type for value in described}
+        self.ranks = {
+            v.name: len(v.type.tensor_type.shape.dim) for v in described if v.type.tensor_type.HasField("shape")
+        }
+        self.types.update({tensor.name: tensor.data_type for tensor in graph.initializer})
+        self.depends: dict[str, int] = {tensor.name: CONSTANT for tensor in graph.initializer}
+        self.values = {tensor.name: tensor for tensor in graph.initializer}
+        self.depends.update({v.name: VALUE for v in graph.input if v.name not in self.values})
+
+    def findings(self) -> Iterator[Finding]:
+        low, high = self.known.opset
+        if not low <= self.opset <= high:
+            said = f"TensorRT {self.known.tensorrt} takes opsets {low} to {high}, the file has {self.opset}"
+            yield Finding("(file)", "opset", said)
+        for node in self.model.graph.node:
+            for problem in self._problems(node):
+                yield Finding(node.name or (node.output[0] if node.output else "?"), node.op_type, problem)
+            self._note(node)
+
+    def _note(self, node: Any) -> None:
+        """Note what a node's outputs depend on."""
+        inputs = [self.depends.get(name, VALUE) for name in node.input if name]
+        kind = max(inputs, default=CONSTANT)
+        if node.op_type in ("Shape", "Size"):
+            kind = min(kind, SHAPE)
+        self.depends.update(dict.fromkeys(node.output, kind))
+        if node.op_type == "Constant":
+            self.values.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
+
+    def _problems(self, node: Any) -> Iterator[str]:
+        operator, release = node.op_type, self.known.tensorrt
+        if node.domain not in ("", "ai.onnx"):
+            yield f"an operator of the domain {node.domain}, which needs a plugin"
+            return
+        if operator not in self.known.types:
+            yield f"not on the list of TensorRT {release}"
+            return
+        if operator in SIZED_BY_VALUES:
+            yield "the size of its output depends on values"
+        if operator in CONTROL_FLOW:
+            yield "control flow: what is computed depends on values"
+        allowed = self.known.types[operator]
+        for name in sorted(set(self._types(node)) - allowed):
+            yield f"{name} tensors; the list of TensorRT {release} has {', '.join(sorted(allowed))}"
+        inputs = self._inputs(node)
+        for name in self.known.constant_inputs.get(operator, ()):
+            if self.depends.get(inputs.get(name, ""), CONSTANT) != CONSTANT:
+                yield f"its {name} must be constant"
+        for name in SHAPE_INPUTS.get(operator, ()):
+            if self.depends.get(inputs.get(name, ""), CONSTANT) == VALUE:
+                yield f"its {name}, and so the size of its output, depends on values"
+        if operator in self.known.unchecked:
+            yield f"a restriction that is not checked here: {self.known.unchecked[operator]}"
+        yield from self._restrictions(node, inputs)
+
+    def _inputs(self, node: Any) -> dict[str, str]:
+        """Tensors by the names that the operator's definition gives its inputs; left-out ones are not there."""
+        import onnx
+
+        formal = onnx.defs.get_schema(node.op_type, max(self.opset, 1)).inputs
+        return {entry.name: name for entry, name in zip(formal, node.input) if name}
+
+    def _types(self, node: Any) -> Iterator[str]:
+        """Types of the tensors of which the list speaks: those that share the first input's type variable."""
+        import onnx
+
+        schema = onnx.defs.get_schema(node.op_type, max(self.opset, 1))
+        first = schema.inputs[0].type_str if schema.inputs else schema.outputs[0].type_str
+        meant = TYPED_BY.get(node.op_type, (first,))
+        for formal, names in ((schema.inputs, node.input), (schema.outputs, node.output)):
+            for index, name in enumerate(names):
+                entry = formal[min(index, len(formal) - 1)]  # the last may stand for many
+                if name and entry.type_str in meant and (number := self.types.get(name)):
+                    yield TYPE_NAMES.get(number, f"type {number}")
+
+    def _restrictions(self, node: Any, inputs: dict[str, str]) -> Iterator[str]:
+        """What the list says in words of operators that detectors use."""
+        import onnx
+
+        operator, first = node.op_type, node.input[0] if node.input else ""
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        rank = self.ranks.get(first)
+        if operator in ("AveragePool", "MaxPool", "LpPool") and set(attributes.get("dilations", [1])) != {1}:
+            yield "dilations other than 1"
+        if operator in ("AveragePool", "MaxPool") and rank not in (None, 4, 5):
+            yield f"pooling over {rank - 2} axes; 2 or 3 are supported"
+        if operator in ("MaxPool", "LayerNormalization") and any(node.output[1:]):
+            yield "only its first output is supported"
+        if operator == "GridSample" and rank not in (None, 4):
+            yield f"an input of {rank} axes; 4 are supported"
+        if operator == "ScatterND" and attributes.get("reduction", b"none") != b"none":
+            yield "reductions are not supported"
+        if operator == "TopK":
+            count = self._number(inputs.get("K", ""))
+            if attributes.get("sorted", 1) != 1 or (count is not None and count >= 3840):
+                yield "needs sorted=1 and K below 3840"
+        if operator == "Resize":
+            yield from _resize(attributes)
+        zero = inputs.get("y_zero_point", inputs.get("x_zero_point", ""))
+        if operator in ("QuantizeLinear", "DequantizeLinear") and self._number(zero) not in (None, 0):
+            yield "zero points other than 0"
+
+    def _number(self, name: str) -> int | None:
+        """The value of a constant, the first that is not 0 of several; None where it is no constant."""
+        import onnx
+
+        if name not in self.values:
+            return None
+        flat = onnx.numpy_helper.to_array(self.values[name]).ravel()
+        return int(next((value for value in flat if value != 0), 0))
+
+
+def _resize(attributes: dict[str, Any]) -> Iterator[str]:
+    allowed = {
+        "mode": ("nearest", "linear"),
+        "coordinate_transformation_mode": (
+            "half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"
+        ),
+        "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
+        "keep_aspect_ratio_policy": ("stretch",),
+        "antialias": (0,),
+    }  # fmt: skip
+    for name, choices in allowed.items():
+        value = attributes.get(name, choices[0])
+        value = value.decode() if isinstance(value, bytes) else value
+        if value not in choices:
+            yield f"{name}={value}; the list has {', '.join(map(str, choices))}"
+
+
+def trtexec(onnx_file: str | Path, size: Range, batch: Range | None = None, *, half: bool = True) -> str:
+    """Write the command that builds an engine of any size and batch within given ranges.
+
+    Ultralytics' own ``yolo export format=engine dynamic=True`` fixes the profile: least 1 x 32 x 32, usual the size and
+    batch of the export, greatest twice that size. It needs no command, and its engine holds Ultralytics' metadata; but
+    it takes long to build, its memory is planned for four times the pixels, and heads that take the best 300 of all
+    anchors (RT-DETR, and v10 and 26 end to end) cannot run at 32 x 32, which has 21. Hence this.
+
+    Args:
+        onnx_file: Exported with ``dynamic=True``.
+        size: Sides of the input in pixels.
+        batch: Pictures at a time (default: 1 alone).
+        half: Let TensorRT use float16.
+
+    Raises:
+        ValueError: The file has no open sizes, or its head needs more anchors than the least size has.
+        OSError: The file cannot be read.
+    """
+    import onnx
+
+    path, batch = Path(onnx_file), batch or Range(1, 1, 1)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    graph = onnx.load(str(path)).graph
+    (entry,) = [value for value in graph.input if value.name not in {tensor.name for tensor in graph.initializer}]
+    sides = entry.type.tensor_type.shape.dim
+    if not all(sides[axis].dim_param for axis in (0, 2, 3)):
+        raise ValueError(f"{path}: its sizes are fixed; export it with dynamic=True")
+    most = max(_counts(graph), default=0)
+    if most > anchors(size.low):
+        least = next(side for side in range(size.low, 10000, 32) if anchors(side) >= most)
+        raise ValueError(
+            f"{path}: the head takes the best {most} of all anchors, and {size.low} x {size.low} pixels have "
+            f"{anchors(size.low)}; the least size is {least}"
+        )
+    channels = sides[1].dim_value or 3
+    ends = zip(("min", "opt", "max"), (batch.low, batch.usual, batch.high), (size.low, size.usual, size.high))
+    shapes = [f"--{end}Shapes={entry.name}:{count}x{channels}x{side}x{side}" for end, count, side in ends]
+    words = ["trtexec", f"--onnx={path}", f"--saveEngine={path.with_suffix('.engine')}", *shapes]
+    return shlex.join([*words, "--fp16"] if half else words)
+
+
+def anchors(side: int) -> int:
+    """Return how many anchors a square input has on strides 8, 16 and 32."""
+    return sum((side // stride) ** 2 for stride in (8, 16, 32))
+
+
+def _counts(graph: Any) -> Iterator[int]:
+    """The constant K of every TopK."""
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            constants.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
+    for node in graph.node:
+        if node.op_type == "TopK" and node.input[1] in constants:
+            yield int(onnx.numpy_helper.to_array(constants[node.input[1]]).ravel()[0])

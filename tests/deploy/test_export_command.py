@@ -1,0 +1,169 @@
+"""``scsa-yolo export`` as a user types it: what it writes, its exit codes, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from scsa_yolo.deploy import export as export_room
+from scsa_yolo.deploy import runtimes
+from scsa_yolo.deploy.settings import check_formats, parse_settings
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8))
+    return path
+
+
+def test_an_option_that_the_format_does_not_take(
+    checkpoint: Path, export_command: Run, picture: Path, capsys: Any
+) -> None:
+    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "opset=17", "--images", picture) == 1
+    assert "not made: torchscript: the export failed: AssertionError" in capsys.readouterr().err
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.pt", "picture.png"]
+
+
+def test_torchscript_passes(checkpoint: Path, export_command: Run, picture: Path, capsys: Any) -> None:
+    assert export_command(f"model={checkpoint}", "imgsz=64", "format=torchscript", "--images", picture) == 0
+    shown = capsys.readouterr()
+    assert "10 SCSA" in shown.out
+    assert re.search(r"torchscript +float32 +1x3x64x64 .* equal", shown.out)
+    assert "[1/1] torchscript: comparing raw outputs" in shown.err
+    report = json.loads((checkpoint.parent / "best_torchscript_parity.json").read_text(encoding="utf-8"))
+    assert report["verdict"] == "equal"
+    assert report["images"] == ["picture.png"]
+    assert report["boxes"]["pytorch"] == report["boxes"]["matched95"] == report["boxes"]["exported"]
+    assert report["raw"][0]["max_rel"] < 1e-5
+    assert report["tolerance"]["raw_max"] == 1e-3
+    assert {path.name for path in checkpoint.parent.glob("best*")} == {
+        "best.pt", "best.torchscript", "best_torchscript_parity.json"
+    }  # fmt: skip
+
+
+def test_a_model_without_our_modules_exports_as_stock_does(
+    make_checkpoint: Callable[[str], Path], tmp_path: Path, export_command: Run, picture: Path, capsys: Any
+) -> None:
+    file = tmp_path / "stock.pt"
+    file.write_bytes(make_checkpoint("yolov8n").read_bytes())
+    assert export_command(file, "--format", "torchscript", "imgsz=64", "--images", picture) == 0
+    assert "no attention module of scsa_yolo in this model: it exports as stock does" in capsys.readouterr().out
+
+
+def test_a_wrong_graph_is_found(
+    checkpoint: Path, export_command: Run, picture: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exported file is another model: its weights are moved after the copy to compare with was made."""
+    look = export_room._look
+
+    def tamper(exporter: Any) -> Any:
+        seen = look(exporter)
+        with torch.no_grad():
+            for name, tensor in (*exporter.model.named_parameters(), *exporter.model.named_buffers()):
+                if ".attn." in name:
+                    tensor.add_(1.0)
+        return seen
+
+    monkeypatch.setattr(export_room, "_look", tamper)
+    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) == 1
+    shown = capsys.readouterr().out
+    assert "differs" in shown
+    assert re.search(r"torchscript: raw outputs differ by \S+ of their scale", shown)
+    assert json.loads((checkpoint.parent / "best_torchscript_parity.json").read_text())["verdict"] == "differs"
+
+
+@pytest.mark.parametrize("moment", ["tracing", "moving"])
+def test_an_export_that_fails_midway_leaves_earlier_files(
+    checkpoint: Path, export_command: Run, picture: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    from ultralytics.engine.exporter import Exporter
+
+    earlier = checkpoint.with_suffix(".torchscript")
+    earlier.write_text("the earlier export")
+
+    def fail(exporter: Any, *args: Any, **kwargs: Any) -> str:
+        exporter.file.with_suffix(".torchscript").write_text("half of a fi")
+        raise RuntimeError("the disk is full")
+
+    if moment == "tracing":
+        monkeypatch.setattr(Exporter, "export_torchscript", fail)
+    else:
+        monkeypatch.setattr(export_room.os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("busy")))
+    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) != 0
+    assert earlier.read_text() == "the earlier export"
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.pt", "best.torchscript", "picture.png"]
+
+
+def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    new, old = tmp_path / "place" / "m_openvino_model", tmp_path / "m_openvino_model"
+    for folder, text in ((new, "new"), (old, "old")):
+        folder.mkdir(parents=True)
+        (folder / f"{text}.xml").write_text(text)
+    assert export_room._put(new, old) == old
+    assert [file.name for file in old.iterdir()] == ["new.xml"]
+
+
+def test_a_missing_runtime_goes_on_with_the_others(
+    checkpoint: Path, export_command: Run, picture: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = runtimes.importlib.util.find_spec
+    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    assert export_command(checkpoint, "--format", "openvino,torchscript", "imgsz=64", "--images", picture) == 1
+    shown = capsys.readouterr()
+    assert "[1/2] openvino: not made: openvino needs openvino. Type: pip install 'scsa-yolo[export]'" in shown.err
+    assert re.search(r"torchscript .* equal", shown.out)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--format", "onxx"], r"unknown format 'onxx' \(did you mean onnx\?\)\. Known: torchscript, onnx"),
+        (["imgz=64"], r"'imgz' is no argument \(did you mean imgsz"),
+        (["epochs=3"], "'epochs' is an argument of yolo, but not of an export"),
+        (["imgsz"], "'imgsz' needs a value"),
+        (["imgsz="], "imgsz= has no value"),
+        (["imgsz=big"], "imgsz=big is no size"),
+        (["batch=0.5"], "batch=0.5 is no batch"),
+        (["quantize=7"], "quantize"),
+        (["--images", "/no/such/folder"], "no such picture or folder"),
+        (["--threads", "0"], "--threads at least 1"),
+        (["other.pt"], "one model is exported at a time"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    words: list[str], told: str, checkpoint: Path, export_command: Run, capsys: Any
+) -> None:
+    assert export_command(checkpoint, *words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(told, error)
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+
+
+@pytest.mark.parametrize("name", ["gone.pt", "best.onnx", "damaged.pt"])
+def test_a_model_that_is_none(name: str, tmp_path: Path, export_command: Run, capsys: Any) -> None:
+    (tmp_path / "damaged.pt").write_bytes(b"no zip")
+    (tmp_path / "best.onnx").write_bytes(b"")
+    assert export_command(tmp_path / name) == 2
+    assert name in capsys.readouterr().err
+
+
+def test_settings_are_those_of_yolo() -> None:
+    assert parse_settings(["half=True", "imgsz=64,96", "dynamic", "opset=17"]) == {
+        "quantize": 16, "imgsz": [64, 96], "dynamic": True, "opset": 17
+    }  # fmt: skip
+    assert parse_settings(["int8", "half"]) == {"quantize": 8}
+    assert parse_settings(["half=False"]) == {}
+    assert check_formats(["ONNX", "onnx", "trt"]) == ("onnx", "engine")
+    assert check_formats([]) == ("onnx",)
