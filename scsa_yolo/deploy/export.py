@@ -10,6 +10,7 @@ import copy
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -102,7 +103,7 @@ def export(opened: Any, format: str, settings: dict[str, Any], *, folder: Path |
         ImportError: A package that makes the format is missing; the message says what to type.
         ExportError: The exporter failed. Files of earlier exports are as they were.
     """
-    _require(format)
+    _require(format, _precision(settings.get("quantize")))
     source = Path(str(opened.ckpt_path or opened.model_name))
     folder = folder or (source.parent if opened.ckpt_path else Path())
     begin, log = time.perf_counter(), _Warnings()
@@ -185,12 +186,15 @@ def _precision(quantize: Any) -> str:
     return "float16" if quantize == 16 else "int8"
 
 
-def _require(format: str) -> None:
+def _require(format: str, precision: str) -> None:
     """Refuse before any work what cannot be made here: Ultralytics itself would install packages unasked."""
     known = FORMATS.get(format)
     missing = [name for name in (known.needs if known else ()) if importlib.util.find_spec(name) is None]
     if known and missing:
         raise ImportError(f"{format} needs {', '.join(missing)}. Type: {known.install}")
+    besides = known.int8 if known and precision == "int8" else ()
+    if missing := [name for name in besides if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"{format} in INT8 needs {', '.join(missing)}. Type: pip install {' '.join(missing)}")
 
 
 def _put(made: Path, final: Path) -> Path:
@@ -220,7 +224,8 @@ class _Warnings(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = " ".join(record.getMessage().split()).removeprefix("WARNING ⚠️ ")
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage())
+        line = " ".join(plain.split()).removeprefix("WARNING ⚠️ ")
         if line and line not in self.lines:
             self.lines.append(line)
 

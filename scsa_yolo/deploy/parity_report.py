@@ -19,7 +19,19 @@ from scsa_yolo.deploy.proof import Proof
 __all__ = ["HEADER", "details", "line", "record", "report_path", "write"]
 
 VERSION = 1  # of the JSON's layout
-PACKAGES = ("scsa-yolo", "ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf", "tensorrt")
+PACKAGES = (
+    "scsa-yolo",
+    "ultralytics",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "openvino",
+    "nncf",
+    "tensorrt",
+    "ncnn",
+    "ai-edge-litert",
+)
 _COLUMNS = (
     ("format", 12),
     ("precision", 10),
@@ -68,7 +80,11 @@ def details(made: Exported, proof: Proof) -> list[str]:
 
 def report_path(made: Exported) -> Path:
     """Return where the JSON goes: beside the exported file or folder."""
-    name = made.path.name.removesuffix("_openvino_model").removesuffix(made.path.suffix if made.path.is_file() else "")
+    name = (
+        made.path.name.removesuffix("_openvino_model")
+        .removesuffix("_ncnn_model")
+        .removesuffix(made.path.suffix if made.path.is_file() else "")
+    )
     precision = "" if made.precision == "float32" else f"_{made.precision}"
     name = name.removesuffix("_int8") if made.precision == "int8" else name
     return made.path.with_name(f"{name}_{made.format}{precision}_parity.json")

@@ -5,6 +5,7 @@ A runtime is imported when a file needs it, never before. Adding one is an entry
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import warnings
 from abc import ABC, abstractmethod
@@ -280,6 +281,28 @@ class _TensorRT(Runner):
         return [_numbers(result.cpu().numpy()) for result in results]
 
 
+class _Ultralytics(Runner):
+    """Runtimes without a wrapper of ours, through Ultralytics' own."""
+
+    def __init__(self, path: Path, device: str, threads: int | None) -> None:
+        import torch
+        from ultralytics.nn.autobackend import AutoBackend
+
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.backend = AutoBackend(str(path), device=self.device)
+        runtime = runtime_of(path)
+        package = importlib.import_module(runtime.package)
+        self.name, self.version = runtime.name, str(getattr(package, "__version__", ""))
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        import torch
+
+        output = self.backend(torch.from_numpy(np.ascontiguousarray(images)).to(self.device))
+        return [_numbers(tensor.cpu().numpy()) for tensor in _tensors(output)]
+
+
 def _without_metadata(content: bytes) -> bytes:
     """Cut off the JSON that Ultralytics writes before an engine: its length in four bytes, then the text."""
     length = int.from_bytes(content[:4], byteorder="little")
@@ -293,4 +316,6 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("ONNX Runtime", "onnxruntime", ".onnx", EXTRA, _Onnx),
     Runtime("OpenVINO", "openvino", "_openvino_model", EXTRA, _OpenVino),
     Runtime("TensorRT", "tensorrt", ".engine", "pip install tensorrt (on a machine with an NVIDIA GPU)", _TensorRT),
+    Runtime("NCNN", "ncnn", "_ncnn_model", "pip install ncnn", _Ultralytics),
+    Runtime("LiteRT", "ai_edge_litert", ".tflite", "pip install ai-edge-litert", _Ultralytics),
 )

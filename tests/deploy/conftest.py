@@ -10,32 +10,38 @@ from typing import Any
 import pytest
 import torch
 
+GAIN = 1.5  # a little less than what SiLU takes from a normal distribution
+
 
 def enliven(model: torch.nn.Module) -> None:
     """Move parameters and buffers, and let signals through: outputs of a fresh detector hardly depend on its features.
 
-    BatchNorm takes its statistics from pictures, and class scores spread around a twentieth, without ties at 0 or 1.
+    Convolutions keep the size of what they pass on, and class scores spread around a twentieth, without ties at 0 or 1.
     """
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(4, 3, 128, 128, generator=generator)
     with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad:  # DFL's holds numbers to count by
+                module.weight.normal_(0, GAIN / module.weight[0].numel() ** 0.5, generator=generator)
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if tensor.is_floating_point() and "dfl" not in name:
                 noise = torch.randn(2, *tensor.shape, generator=generator)
                 tensor.mul_(1 + 0.1 * noise[0]).add_(0.05 * tensor.abs().mean() * noise[1])
-        model.eval()
-        norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-        for norm in norms:
-            norm.train()
-            norm.momentum = 1.0
-        model(pictures)
-        for norm in norms:
-            norm.eval()
-            norm.momentum = 0.03
         hooks = [conv.register_forward_hook(spread) for conv in score_layers(model.model[-1])]
-        model(pictures)
+        run_heads(model.eval(), torch.rand(4, 3, 128, 128, generator=generator))
     for hook in hooks:
         hook.remove()
+
+
+def run_heads(model: torch.nn.Module, pictures: torch.Tensor) -> None:
+    """Run a model by each head that it has: Ultralytics' versions differ in which is the default."""
+    if getattr(model.model[-1], "one2one_cv3", None) is None:
+        model(pictures)
+        return
+    default = model.end2end
+    for end2end in (True, False, default):
+        model.end2end = end2end
+        model(pictures)
 
 
 def score_layers(head: torch.nn.Module) -> list[torch.nn.Conv2d]:
