@@ -16,7 +16,6 @@ import io
 import json
 import os
 import platform
-import statistics
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +23,13 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from attention_speed import SHAPES, full_size_kept, medians, step
 from torch import nn
 
 from scsa_yolo import create_attention
-from scsa_yolo.deploy.latency import in_turns
 
 HERE = Path(__file__).resolve().parent
 ORACLES = HERE.parent / "tests" / "attention"
-SHAPES = ((16, 160), (32, 80), (64, 40), (128, 20))  # channels and side of the map: YOLOv8-N's, at 640 pixels
 NAMES = ("SCSA", "SE", "ECA", "FCA", "CBAM", "CA", "SA", "EMA", "CPCA", "AFGCA", "ELA")
 OPSET = 17
 
@@ -58,29 +56,6 @@ def twins(name: str, channels: int) -> tuple[nn.Module, nn.Module]:
     plain = oracles("plain_scsa").PlainSCSA(channels)
     plain.load_state_dict(ours.state_dict())
     return plain, ours
-
-
-def medians(calls: list[Callable[[], object]], rounds: int) -> list[float]:
-    """Median milliseconds of each call, taken in turns."""
-    return [statistics.median(series) for series in in_turns(calls, rounds)]
-
-
-def step(module: nn.Module, x: torch.Tensor, grad: torch.Tensor) -> Callable[[], None]:
-    """A forward and backward pass."""
-
-    def run() -> None:
-        x.grad = None
-        module(x).backward(grad)
-
-    return run
-
-
-def full_size_kept(module: nn.Module, x: torch.Tensor) -> int:
-    """Tensors of the map's size that autograd keeps, besides the input."""
-    kept: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        module(x)
-    return len({t.data_ptr() for t in kept if t.numel() >= x.numel()} - {x.data_ptr()})
 
 
 def onnx_graph(module: nn.Module, x: torch.Tensor) -> Any:
