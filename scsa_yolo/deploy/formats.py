@@ -112,8 +112,8 @@ SUPPORT: tuple[Support, ...] = (
         "coreml",
         "static",
         False,
-        reason="coremltools 9.0 calls int() on arrays of one element, which NumPy 2.4.6 refuses; with that line "
-        "changed the model converts. Its files run on macOS only, so parity was not run",
+        reason="coremltools 9.0 calls int() on arrays of one element, which NumPy 2.4.6 refuses; with NumPy 2.2 the "
+        "model converts. Its files run on macOS only, so parity was not run",
         date=_DAY,
     ),
 )
