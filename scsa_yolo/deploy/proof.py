@@ -180,7 +180,9 @@ def _boxes(made: Exported, checkpoint: str | Path, pictures: Sequence[np.ndarray
     except Exception as error:  # noqa: BLE001  the runtime of any vendor
         found.failed.append(f"Ultralytics cannot predict: {reason(error)}")
         return None
-    boxes = compare_boxes(expected, got, threshold=conf, slack=TOLERANCES[found.judged].score)
+    boxes = compare_boxes(
+        expected, got, threshold=conf, slack=TOLERANCES[found.judged].score, most=int(settings.get("max_det", 300))
+    )
     if boxes.empty:
         found.notes.append(f"neither found a box with a score of {conf}: raw outputs decide")
     return boxes

@@ -121,6 +121,7 @@ def test_boxes_at_the_threshold_need_no_counterpart() -> None:
     other = boxes((0, 0, 10, 0.9, 0))
     assert compare_boxes([one], [other], threshold=0.25, slack=0.005).lost == 0
     assert compare_boxes([one], [other], threshold=0.25, slack=0.001).lost == 1
+    assert compare_boxes([one], [other], threshold=0.1, slack=0.005, most=2).lost == 0, "more were not asked for"
 
 
 def test_no_boxes_prove_nothing() -> None:
