@@ -99,7 +99,7 @@ def latency(model: Any, imgsz: int, device: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    copy = deepcopy(model).to(device).fuse(verbose=False).eval()
+    copy = deepcopy(model).to(device).eval().fuse(verbose=False)
     picture = torch.zeros(1, next(model.parameters()).shape[1], imgsz, imgsz, device=device)
     threads, times = torch.get_num_threads(), []
     torch.set_num_threads(1)
