@@ -28,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         model.save(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracers' notes
-            settings = {"imgsz": (64, 160), "dynamic": dynamic, "simplify": simplify, "device": "cpu"}
+            settings = {"imgsz": (128, 160), "dynamic": dynamic, "simplify": simplify, "device": "cpu"}
             return Path(type(model)(file).export(format="onnx", **settings))
 
     return export

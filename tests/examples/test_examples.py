@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import ultralytics
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONF = 0.2
@@ -84,6 +85,13 @@ CASES = [
 ]
 
 
+# for the same file 8.4.108's predict gives other boxes, and it refuses a picture for a batch of two
+as_newest = pytest.mark.skipif(
+    tuple(map(int, ultralytics.__version__.split(".")[:3])) < (8, 4, 190), reason="held to the newest predict alone"
+)
+
+
+@as_newest
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda value: str(value).replace("'", "").strip("{}"))
 def test_same_boxes_as_predict(
     exported: Any, picture: Path, run_python: Any, needs: Any, name: str, settings: dict[str, Any]
@@ -97,6 +105,7 @@ def test_same_boxes_as_predict(
     assert len(names) == 80
 
 
+@as_newest
 def test_another_size_for_a_model_of_any_size(exported: Any, picture: Path, run_python: Any, needs: Any) -> None:
     needs("onnx", "onnxruntime")
     model = exported("yolov8n-scsa", format="onnx", imgsz=96, dynamic=True)
