@@ -54,7 +54,7 @@ def test_our_exports_pass(exported: Any, needs: Any, name: str, simplify: bool, 
         found = unsupported(file, release)
         if name.startswith("rtdetr") and dynamic:  # Ultralytics' decoder, without us too, limits indices
             decoder = [finding for finding in found if finding.operator == "Clip" and "attn" not in finding.node]
-            assert len(decoder) == 2
+            assert len(decoder) in (0, 2)  # none in earlier releases
             found = [finding for finding in found if finding not in decoder]
         assert not found, "\n".join(map(str, found))
 
