@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Switches of the host, of torch and of Python that a developer's shell may carry; tests set them themselves.
@@ -31,6 +32,10 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test runs share the cores
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same tests with and without a GPU, unless it is asked for
+
+
+hypothesis.settings.register_profile("same", derandomize=True)  # the same examples in every run
+hypothesis.settings.load_profile("same")
 
 
 def pytest_unconfigure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def _row(fields: list[str], polygons: bool) -> list[float] | str:
     """Five numbers, or what is wrong with the row."""
     if polygons and len(fields) == 5:
         return "a box among outlines; Ultralytics wants one kind in a file"
-    if polygons and len(fields) % 2 == 0:
+    if polygons and (len(fields) % 2 == 0 or len(fields) < 3):
         return f"an outline needs a class and pairs of numbers, here are {len(fields)} fields"
     if not polygons and len(fields) != 5:
         return f"5 fields needed, here are {len(fields)}"
@@ -114,6 +115,8 @@ def _row(fields: list[str], polygons: bool) -> list[float] | str:
         return f"{wrong[:40]!r} is not a number"
     if not polygons:
         return numbers
+    if not all(map(math.isfinite, numbers)):  # min and max may hide it
+        return "a number is not finite"
     x, y = numbers[1::2], numbers[2::2]
     return [numbers[0], (min(x) + max(x)) / 2, (min(y) + max(y)) / 2, max(x) - min(x), max(y) - min(y)]
 
