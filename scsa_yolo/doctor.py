@@ -19,11 +19,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from scsa_yolo.host.registration import wanted_names
+
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
 FLOORS = {"torch": "2.5", "ultralytics": "8.4.108"}  # tests compare them with pyproject.toml
 TORCH_SWITCH = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 GROUP = "torch.backends"
-WRAPPED = 5  # names of Ultralytics that are wrapped when all is well
 # Distribution -> what it is for, and what installs it.
 OPTIONAL = {
     "onnx": ("export to ONNX", "scsa-yolo[export]"),
@@ -193,13 +194,14 @@ def loading(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterato
         yield Check("autoload", WARNING, f"switched off by {off}", f"unset {off.split('=')[0]}   ({by_hand})")
     elif "ultralytics" not in facts or "torch" not in facts:
         yield Check("autoload", NOTE, "not tried, torch or ultralytics does not work")
-    elif len(patched) == WRAPPED:
+    elif len(patched) == len(wanted_names()):
         yield Check("autoload", OK, "active; extended in Ultralytics: " + ", ".join(map(_short, patched)))
     elif not facts["loaded"]:
         fix = f"pip install --force-reinstall --no-deps scsa-yolo   ({by_hand})"
         yield Check("autoload", PROBLEM, "a process that imports ultralytics does not load us", fix)
     else:
-        found = f"only {len(patched)} of {WRAPPED} names are extended: {', '.join(map(_short, patched)) or 'none'}"
+        names = ", ".join(map(_short, patched)) or "none"
+        found = f"only {len(patched)} of {len(wanted_names())} names are extended: {names}"
         yield Check(
             "autoload", PROBLEM, found, "pip install -U scsa-yolo, or report this with your Ultralytics version"
         )

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from scsa_yolo.attention.functional import recorded
+
 FOLDED = "folded_"  # begins the names of buffers that hold constants; they are not part of the state dict
 
 
@@ -40,8 +42,7 @@ class Attention(nn.Module):
 
     def times(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
         """Return ``x * gate``; in the memory of ``x`` once :meth:`fold` allowed it and nothing records."""
-        recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
-        return x.mul_(gate) if self.overwrites and not recorded else x * gate
+        return x.mul_(gate) if self.overwrites and not recorded() else x * gate
 
     def fold(self, *, overwrite: bool = False) -> None:
         """Prepare for inference with the weights as they are: what depends on them alone is computed once.

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
-from scsa_yolo.attention.functional import hidden_width, saturate
+from scsa_yolo.attention.functional import hidden_width, saturate, traced
 
 
 class CPCA(Attention):
@@ -63,7 +63,7 @@ class CPCA(Attention):
         y = F.gelu(self.conv(x))
         z = y * self._channel_gate(y).to(y.dtype)
         # oneDNN's depthwise convolutions are two to twenty times as fast with the channels last.
-        last = x.device.type == "cpu" and not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+        last = x.device.type == "cpu" and not traced()
         out = self._weigh(z.contiguous(memory_format=torch.channels_last) if last else z).to(x.dtype)
         return out.contiguous() if last and x.is_contiguous() else out
 

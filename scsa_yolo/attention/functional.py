@@ -30,14 +30,23 @@ def check_kernel(value: int | str, named: dict[str, int], *, channels: int, owne
     return min(size, 2 * channels - 1)
 
 
+def traced() -> bool:
+    """Tell whether a graph is being made of what runs: traced, or compiled."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()
+
+
+def recorded() -> bool:
+    """Tell whether autograd records or a graph is being made: then nothing may be overwritten."""
+    return torch.is_grad_enabled() or traced()
+
+
 def runs_plainly_on_cpu(t: torch.Tensor) -> bool:
     """Tell whether ``t`` is float32 on a CPU and nothing records, traces or compiles.
 
     There the first call of each kind of operator between two convolutions costs tens of microseconds, its code having
     left the caches: few kinds, and simple ones, count for more than few calls.
     """
-    recorded = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return t.device.type == "cpu" and t.dtype == torch.float32 and not recorded
+    return t.device.type == "cpu" and t.dtype == torch.float32 and not recorded()
 
 
 def average(x: torch.Tensor, dim: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from scsa_yolo.attention.functional import average
+from scsa_yolo.attention.functional import average, recorded, traced
 
 SpatialGates = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 ChannelGate = Callable[[torch.Tensor], torch.Tensor]
@@ -25,14 +25,13 @@ LARGE = 300_000
 
 def trains_eagerly() -> bool:
     """Tell whether autograd records and nothing traces or compiles: when a backward of our own pays."""
-    return torch.is_grad_enabled() and not (torch.jit.is_tracing() or torch.compiler.is_compiling())
+    return torch.is_grad_enabled() and not traced()
 
 
 def scale(fresh: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     """Return ``fresh * gate``, in the memory of ``fresh`` where autograd does not need it."""
     # traced, too: a graph that differs with the mode of autograd fails torch's check of it
-    kept = torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return fresh * gate if kept else fresh.mul_(gate)
+    return fresh * gate if recorded() else fresh.mul_(gate)
 
 
 def gated_attention(

@@ -23,10 +23,8 @@ def fold(module: Module) -> Module:
     Returns:
         ``module``.
     """
+    in_slots = {unit.attn for _, unit in slotted(module)}  # not what a blend there holds: it still needs the map
     for child in module.modules():
         if isinstance(child, Attention):
-            child.fold()
-    for _, unit in slotted(module):
-        if isinstance(unit.attn, Attention):  # a blend with the map, IdentityStart, still needs it
-            unit.attn.fold(overwrite=True)
+            child.fold(overwrite=child in in_slots)
     return module

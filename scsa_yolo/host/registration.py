@@ -95,6 +95,11 @@ def patched_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys(patch.label for patch in _patches))  # a reloaded module is patched a second time
 
 
+def wanted_names() -> tuple[str, ...]:
+    """Return the names of Ultralytics that are wrapped once it is imported and all is well, dotted."""
+    return tuple(f"{module}.{dotted}" for module, names_in_it in _TARGETS.items() for dotted in names_in_it)
+
+
 def _patch_module(module: ModuleType) -> None:
     """Wrap what we wrap in ``module``; on any error warn and leave it stock."""
     with _lock:

@@ -31,6 +31,7 @@ def check_plan(path: str | Path, tflops: float = paper.TFLOPS) -> int:
 
     plan = load(path)
     print(f"{plan.name}: {plan_hash(plan)}")
+    gflops = {}
     for (model, arm), (file, text) in verify(plan).items():
         try:
             built = check_builds(text, file)
@@ -39,9 +40,10 @@ def check_plan(path: str | Path, tflops: float = paper.TFLOPS) -> int:
         if built.task != "detect":
             raise PlanError(f"models: {model} is a model for {built.task!r}, and studies are of detectors")
         own = cost(built.model, plan.train["imgsz"])
+        gflops[model, arm] = own.gflops
         print(f"  {model} {arm}: {own.parameters:,} parameters, {own.gflops:.2f} GFLOPs, {_what(built)}", flush=True)
     problems = _check_data(plan)
-    print("\n".join([_counts(plan), paper.report(plan, tflops), *problems]))
+    print("\n".join([_counts(plan), paper.report(plan, tflops, gflops), *problems]))
     return int(bool(problems))
 
 
