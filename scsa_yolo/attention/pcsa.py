@@ -148,8 +148,10 @@ class PCSA(Attention):
         else:
             alike = torch.bmm(y, y.transpose(1, 2))
         attention = alike.mul_(weights).softmax(dim=-1)
-        v = y.sum(dim=2).mul_(self.v.weight.view(-1) * (1 / y.shape[2]))
-        return self._activate_channels((attention * v.unsqueeze(1)).sum(dim=2)[:, :, None, None])
+        values = self.folded("values")
+        v = y.sum(dim=2).mul_(self.v.weight.view(-1) if values is None else values)
+        gate = (attention * v.unsqueeze(1)).sum(dim=2, keepdim=True).mul_(1 / y.shape[2])
+        return self._activate_channels(gate.unsqueeze(3))
 
     def _products(self, positions: int) -> torch.Tensor:
         """Return (C, C): each weight of q times each of k, times the scale."""
@@ -160,9 +162,9 @@ class PCSA(Attention):
         return gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
 
     def constants(self) -> dict[str, torch.Tensor]:
-        """The products of q's and k's weights, where they do not depend on the size of the map."""
+        """The products of q's and k's weights, where they do not depend on the size of the map, and v's in a row."""
         fixed = self.heads == 1 and self.scale == "channels" and self.q.bias is None
-        return {"products": self._products(0)} if fixed else {}
+        return {"products": self._products(0), "values": self.v.weight.view(-1).clone()} if fixed else {}
 
     def _project(self, y: torch.Tensor, conv: Any, root: Any = None) -> torch.Tensor:
         """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it is."""

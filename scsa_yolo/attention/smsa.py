@@ -9,7 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scsa_yolo.attention.base import Attention, check_bool, check_choice, check_odd, group_norm, largest_divisor
+from scsa_yolo.attention.base import (
+    FOLDED,
+    Attention,
+    check_bool,
+    check_choice,
+    check_odd,
+    group_norm,
+    largest_divisor,
+)
 from scsa_yolo.attention.functional import average, runs_plainly_on_cpu
 from scsa_yolo.attention.gating import scale
 
@@ -17,6 +25,7 @@ GATES = ("sigmoid", "softmax")
 NORMS = ("group", "batch", "layer", "none")
 # The authors' names of the four branches, in the order of their kernels: they are the keys of the state dict.
 BRANCHES = ("local_dwc", "global_dwc_s", "global_dwc_m", "global_dwc_l")
+SQUARE = ("square_kernel", "square_bias", "square_gain", "square_shift")  # constants of square maps
 SHORT = 8192  # values of a sequence (B x C x L) up to which products beat oneDNN's Conv1d, measured on two cores
 
 
@@ -100,7 +109,10 @@ class SMSA(Attention):
         if torch.jit.is_tracing():
             gate_w = self._traced_gate(x, 2, self.norm_w, "" if self.shared else "_w")
             return x * (self._traced_gate(x, 3, self.norm_h, "") * gate_w)  # for runtimes that broadcast row by row
-        gate_h, gate_w = self._spatial_gates(average(x, 3), average(x, 2))
+        if self._is_square(x):
+            gate_h, gate_w = self._square_gates(x)
+        else:
+            gate_h, gate_w = self._spatial_gates(average(x, 3), average(x, 2))
         return scale(self.times(x, gate_w.unsqueeze(2)), gate_h.unsqueeze(3))
 
     def _spatial_gates(self, profile_h: torch.Tensor, profile_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,11 +160,39 @@ class SMSA(Attention):
         """Pass both profiles through the shared convolutions at once: one sequence, zeros between and around them."""
         weight, bias = self._kernel("")
         reach, length_h = max(self.kernels) // 2, height.shape[2]
+        mixed = depthwise(self._in_line(height, width), weight, bias)
+        return mixed[:, :, :length_h], mixed[:, :, length_h + reach :]
+
+    def _in_line(self, height: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+        """Put both profiles into one sequence, with as many zeros between and around them as a kernel reaches."""
         gap = self.folded("gap")
         if gap is None or height.shape[0] > 1:
-            gap = height.new_zeros(1, 1, 1).expand(height.shape[0], height.shape[1], reach)
-        mixed = depthwise(torch.cat((gap, height, gap, width, gap), dim=2), weight, bias)
-        return mixed[:, :, :length_h], mixed[:, :, length_h + reach :]
+            gap = height.new_zeros(1, 1, 1).expand(height.shape[0], height.shape[1], max(self.kernels) // 2)
+        return torch.cat((gap, height, gap, width, gap), dim=2)
+
+    def _is_square(self, x: torch.Tensor) -> bool:
+        """Tell whether the way through one norm is open for a map: folded, on a CPU, square and not too large."""
+        if self.folded(SQUARE[0]) is None or not runs_plainly_on_cpu(x):  # first: a graph must not depend on sizes
+            return False
+        batch, channels, height, width = x.shape
+        return height == width and 2 * batch * channels * height <= SHORT
+
+    def _square_gates(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return both gates of a square map (B, C, L, L) on a CPU: the directions as (B, 2 C, L), through one norm.
+
+        The profiles stay sums: means would only divide what is normalised anyway, by L, so the biases of the
+        convolutions are multiplied by it instead, and the norm's epsilon by its square. The same numbers.
+        """
+        constants: list[Any] = [self._buffers[FOLDED + name] for name in SQUARE]
+        kernel, bias, gain, shift = constants
+        norm: Any = self.norm_h
+        (batch, channels, length), taps = x.shape[:3], kernel.shape[2]
+        line = self._in_line(x.sum(dim=3), x.sum(dim=2))
+        row, next_side = line.shape[2], length + taps // 2
+        windows = line.as_strided((batch, 2, channels, length, taps), (channels * row, next_side, row, 1, 1))
+        mixed = (windows * kernel).sum(dim=4).view(batch, 2 * channels, length).add_(bias, alpha=length)
+        both = torch.group_norm(mixed, 2 * norm.num_groups, gain, shift, norm.eps * length**2)
+        return self._activate(both, 2).chunk(2, dim=1)
 
     def _kernel(self, suffix: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the branches' weights as (C, largest kernel), smaller kernels padded with zeros, and biases (C)."""
@@ -165,11 +205,17 @@ class SMSA(Attention):
         return weight, torch.cat([conv.bias for conv in convs])
 
     def constants(self) -> dict[str, torch.Tensor]:
-        """The joint kernels and their biases, and the zeros between the profiles of one map."""
+        """The joint kernels and their biases, the zeros between the profiles of one map; for square ones both norms."""
         suffixes = ("",) if self.shared else ("", "_w")
         pairs = {suffix: self._kernel(suffix) for suffix in suffixes}
         found = {name + suffix: pair[i] for suffix, pair in pairs.items() for i, name in enumerate(("kernel", "bias"))}
-        return {**found, "gap": found["kernel"].new_zeros(1, self.channels, max(self.kernels) // 2)}
+        found["gap"] = found["kernel"].new_zeros(1, self.channels, max(self.kernels) // 2)
+        if self.shared and not self.norm_first and isinstance(self.norm_h, nn.GroupNorm):
+            norms = (self.norm_h, self.norm_w)
+            affine = [torch.cat([getattr(norm, name) for norm in norms]) for name in ("weight", "bias")]
+            twice = torch.cat([found["bias"]] * 2)
+            found.update(zip(SQUARE, (found["kernel"].unsqueeze(1), twice.unsqueeze(1), *affine)))
+        return found
 
     def shown_options(self) -> dict[str, Any]:
         """Kernels in force and the gate, then the ablations that are on."""

@@ -22,6 +22,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"pool": "max"},
     {"gate": "softmax"},
     {"norm": "batch"},
+    {"norm": "layer"},
     {"norm_first": True},
     {"parts": "spatial"},
     {"parts": "channel"},
@@ -43,10 +44,11 @@ def constants(module: Attention) -> list[str]:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("size", [(1, 1), (6, 9), (15, 14), (70, 65)], ids=str)
-def test_folding_keeps_numbers(options: dict[str, Any], size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("scale", [1.0, 1e-3], ids=["", "faint"])  # so faint that the norms' epsilon counts
+@pytest.mark.parametrize("size", [(1, 1), (6, 9), (15, 14), (15, 15), (70, 65), (70, 70)], ids=str)
+def test_folding_keeps_numbers(options: dict[str, Any], size: tuple[int, int], scale: float) -> None:
     module = perturbed("SCSA", **options)
-    x = torch.randn(2, 8, *size)
+    x = torch.randn(2, 8, *size) * scale
     with torch.enable_grad():
         plain = module(x.clone())
     with torch.no_grad():
@@ -57,7 +59,18 @@ def test_folding_keeps_numbers(options: dict[str, Any], size: tuple[int, int]) -
         y = x.clone()
         overwritten = module(y)
     for found in (unfolded, folded, overwritten):
-        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("channels", [1, 6, 30, 64])
+@pytest.mark.parametrize("side", [2, 13, 40, 300])  # 300 is beyond what goes through one norm
+def test_square_maps_of_any_width(channels: int, side: int) -> None:
+    module = perturbed("SCSA", channels)
+    x = torch.randn(1, channels, side, side)
+    with torch.no_grad():
+        plain = module(x)
+        module.fold(overwrite=True)
+        torch.testing.assert_close(module(x.clone()), plain, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", attention_names())
