@@ -27,6 +27,7 @@ from attention_speed import SHAPES, full_size_kept, medians, step
 from torch import nn
 
 from scsa_yolo import create_attention
+from scsa_yolo.blocks import fix_size, fold
 
 HERE = Path(__file__).resolve().parent
 ORACLES = HERE.parent / "tests" / "attention"
@@ -94,7 +95,8 @@ def measure(name: str, channels: int, side: int, args: argparse.Namespace) -> di
         expected = plain(x)
         torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-5 * max(1.0, expected.abs().max().item()))
         forward = medians([lambda: plain(x), lambda: ours(x)], args.forward)
-    graphs = [onnx_graph(module, x) for module in (plain, ours)]
+    exported = fix_size(fold(copy.deepcopy(ours)))  # as Ultralytics' export has it
+    graphs = [onnx_graph(module, x) for module in (plain, exported)]
     runtime = medians([runner(graph, x, args.threads) for graph in graphs], args.forward)
     plain.train()
     ours.train()

@@ -28,7 +28,7 @@ HEALTHY: dict[str, Any] = {
     "where": "/site-packages/ultralytics",
     "stock_names": ["yolov8.yaml"],
     "loaded": True,
-    "patched": [f"ultralytics.{name}" for name in "abcde"],
+    "patched": [f"ultralytics.{name}" for name in "abcdef"],
 }
 
 
@@ -242,11 +242,11 @@ def test_libraries(name: str, facts: dict[str, Any], state: str, found: str, fix
 @pytest.mark.parametrize(
     ("facts", "environment", "state", "found", "fix"),
     [
-        ({}, {}, OK, "active; extended in Ultralytics: a, b, c, d, e", ""),
+        ({}, {}, OK, "active; extended in Ultralytics: a, b, c, d, e, f", ""),
         ({}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, WARNING, "switched off by TORCH", "unset TORCH_DEVICE"),
         ({}, {"SCSA_YOLO_AUTOLOAD": "0"}, WARNING, "SCSA_YOLO_AUTOLOAD=0", "unset SCSA_YOLO_AUTOLOAD"),
         ({"loaded": False, "patched": []}, {}, PROBLEM, "does not load us", "pip install"),
-        ({"patched": ["ultralytics.a"]}, {}, PROBLEM, "only 1 of 5 names are extended: a", "report"),
+        ({"patched": ["ultralytics.a"]}, {}, PROBLEM, "only 1 of 6 names are extended: a", "report"),
     ],
 )  # fmt: skip
 def test_autoload(

@@ -26,7 +26,9 @@ class Attention(nn.Module):
         ValueError: ``channels`` is not an int of at least 1.
     """
 
-    overwrites = False  # on the class: modules in checkpoints of earlier versions have none of their own
+    # On the class: modules in checkpoints of earlier versions have none of their own.
+    overwrites = False
+    one_size = False  # a graph that is traced is for the size of its example alone; blocks.fix_size sets it
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
 from scsa_yolo.attention.gating import scale
-from scsa_yolo.attention.instance import instance_norm
+from scsa_yolo.attention.norms import instance_norm
 from scsa_yolo.attention.scaling import scale_positions
 
 

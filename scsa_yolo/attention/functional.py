@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 
@@ -47,6 +48,13 @@ def runs_plainly_on_cpu(t: torch.Tensor) -> bool:
     left the caches: few kinds, and simple ones, count for more than few calls.
     """
     return t.device.type == "cpu" and t.dtype == torch.float32 and not recorded()
+
+
+def plain_sizes(x: torch.Tensor) -> tuple[int, ...]:
+    """Return the sizes of ``x`` as ints while it is traced, too: what is made of them holds for these sizes alone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return tuple(int(size) for size in x.shape)
 
 
 def average(x: torch.Tensor, dim: int) -> torch.Tensor:

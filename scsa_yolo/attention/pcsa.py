@@ -19,6 +19,7 @@ from scsa_yolo.attention.base import (
 )
 from scsa_yolo.attention.functional import runs_plainly_on_cpu
 from scsa_yolo.attention.gating import pool_windows
+from scsa_yolo.attention.norms import whole_norm
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
@@ -122,7 +123,10 @@ class PCSA(Attention):
         if self.heads == 1 and self.q.bias is None and not self.training and runs_plainly_on_cpu(compressed):
             return self._channel_gate_on_cpu(group_norm(compressed, self.norm).flatten(2))
         affine = not torch.jit.is_tracing()  # traced, the norm's affine part is folded into the projections
-        y = (group_norm(compressed, self.norm) if affine else _group_norm_bare(compressed, self.norm)).flatten(2)
+        if affine:
+            y = group_norm(compressed, self.norm).flatten(2)
+        else:
+            y = whole_norm(compressed, self.norm.eps, one_size=self.one_size).flatten(2)
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
         root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
         q, k = self._heads(self._project(y, self.q, root)), self._heads(self._project(y, self.k, root))
@@ -208,10 +212,6 @@ class PCSA(Attention):
         }
         changed = {key: value for key, (value, default) in ablations.items() if value != default}
         return {"heads": self.heads, "window": self.window, "gate": self.gate, **changed}
-
-
-def _group_norm_bare(t: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
-    return torch.group_norm(t, norm.num_groups, None, None, norm.eps)
 
 
 def _affine_traced(t: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
-from scsa_yolo.attention.instance import instance_norm
+from scsa_yolo.attention.norms import instance_norm
 
 
 class SA(Attention):

@@ -18,7 +18,7 @@ from scsa_yolo.attention.base import (
     group_norm,
     largest_divisor,
 )
-from scsa_yolo.attention.functional import average, runs_plainly_on_cpu
+from scsa_yolo.attention.functional import average, plain_sizes, runs_plainly_on_cpu
 from scsa_yolo.attention.gating import scale
 
 GATES = ("sigmoid", "softmax")
@@ -135,10 +135,17 @@ class SMSA(Attention):
         Each direction alone needs no size of the map, so that a graph of symbolic sizes computes none for it, and the
         profile stays 4-D: ONNX Runtime's Conv is faster there, and no node turns it into a gate.
         """
-        profile = x.mean(dim=mean_over, keepdim=True)
+        if self.one_size:  # OpenVINO pools in a tenth of the time that its mean over the height takes
+            height, width = plain_sizes(x)[2:]
+            profile = F.avg_pool2d(x, (height, 1) if mean_over == 2 else (1, width))
+        else:
+            profile = x.mean(dim=mean_over, keepdim=True)
         if self.norm_first:
             profile = _normalise_traced(profile, norm, mean_over)
         weight, bias = self._kernel(suffix)
+        centred = self.folded("centred")
+        if mean_over == 2 and centred is not None:
+            bias = centred
         reach = weight.shape[1] // 2
         padding = (reach, 0) if mean_over == 3 else (0, reach)
         kernel = weight.unsqueeze(1).unsqueeze(mean_over)
@@ -210,7 +217,10 @@ class SMSA(Attention):
         pairs = {suffix: self._kernel(suffix) for suffix in suffixes}
         found = {name + suffix: pair[i] for suffix, pair in pairs.items() for i, name in enumerate(("kernel", "bias"))}
         found["gap"] = found["kernel"].new_zeros(1, self.channels, max(self.kernels) // 2)
-        if self.shared and not self.norm_first and isinstance(self.norm_h, nn.GroupNorm):
+        if self.norm_first or not isinstance(self.norm_h, nn.GroupNorm):
+            return found
+        found["centred"] = _centred(found["bias" + suffixes[-1]], self.norm_h.num_groups)
+        if self.shared:
             norms = (self.norm_h, self.norm_w)
             affine = [torch.cat([getattr(norm, name) for norm in norms]) for name in ("weight", "bias")]
             twice = torch.cat([found["bias"]] * 2)
@@ -240,6 +250,15 @@ def depthwise(padded: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
     if runs_plainly_on_cpu(padded) and padded.numel() <= SHORT:
         return (padded.unfold(2, weight.shape[1], 1) * weight.unsqueeze(1)).sum(dim=3).add_(bias.unsqueeze(1))
     return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
+
+
+def _centred(bias: torch.Tensor, groups: int) -> torch.Tensor:
+    """Return biases (C) that GroupNorm makes the same of: a shift of a whole group is taken out again.
+
+    Two convolutions with one and the same bias are what OpenVINO does not merge with their bias.
+    """
+    per_group = bias.view(groups, -1)
+    return (per_group - per_group.mean(dim=1, keepdim=True)).flatten()
 
 
 def _normalise(profile: torch.Tensor, norm: nn.Module) -> torch.Tensor:

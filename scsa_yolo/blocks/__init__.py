@@ -7,7 +7,7 @@ safe for ``torch.load(weights_only=True)``.
 from scsa_yolo.attention import attention_names
 from scsa_yolo.blocks import resnet_vd, stock
 from scsa_yolo.blocks.containers import BLOCKS, BLOCKS_WITH_UNITS, PARTS
-from scsa_yolo.blocks.folding import fold
+from scsa_yolo.blocks.folding import fix_size, fold
 from scsa_yolo.blocks.identity_start import STARTS, IdentityStart
 from scsa_yolo.blocks.slot import SLOTS, Slot, add_unit, give_slot, slot_width, slotted, units
 
@@ -20,6 +20,7 @@ __all__ = [
     "IdentityStart",
     "Slot",
     "add_unit",
+    "fix_size",
     "fold",
     "give_slot",
     "resnet_vd",

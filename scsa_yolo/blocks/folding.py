@@ -1,4 +1,4 @@
-"""Attention made ready for inference, as fused batch norms are."""
+"""Attention made ready for inference, as fused batch norms are, and for graphs of one size."""
 
 from __future__ import annotations
 
@@ -27,4 +27,20 @@ def fold(module: Module) -> Module:
     for child in module.modules():
         if isinstance(child, Attention):
             child.fold(overwrite=child in in_slots)
+    return module
+
+
+def fix_size(module: Module, fixed: bool = True) -> Module:
+    """Let graphs that are traced from ``module`` hold for the size of their example alone, in place.
+
+    Known sizes let the attention choose operators that runtimes are faster at. Where the graph is to take other sizes,
+    leave this out. Ultralytics' ``export`` sets it unless it is told ``dynamic=True``; set it before a
+    ``torch.onnx.export`` of your own. It changes neither the numbers nor anything that is not traced.
+
+    Returns:
+        ``module``.
+    """
+    for child in module.modules():
+        if isinstance(child, Attention):
+            child.one_size = fixed
     return module

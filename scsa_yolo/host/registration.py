@@ -60,6 +60,9 @@ _TARGETS: dict[str, dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]
         "BaseModel.load": _lazily("scsa_yolo.host.transfer", "load"),
         "BaseModel.fuse": _lazily("scsa_yolo.host.fusing", "fuse"),
     },
+    "ultralytics.utils.callbacks.base": {
+        "get_default_callbacks": _lazily("scsa_yolo.host.exporting", "get_default_callbacks"),
+    },
 }
 
 
