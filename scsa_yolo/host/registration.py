@@ -1,6 +1,6 @@
 """register() and unregister(): which names of Ultralytics are wrapped, and how they are put back.
 
-Standard library only. The wrappers themselves live in names, rows and transfer; what they need is imported when they
+Standard library only. The wrappers themselves live in the other files of this room; what they need is imported when they
 are called.
 """
 
