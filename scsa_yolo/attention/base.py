@@ -28,7 +28,7 @@ class Attention(nn.Module):
 
     # On the class: modules in checkpoints of earlier versions have none of their own.
     overwrites = False
-    one_size = False  # a graph that is traced is for the size of its example alone; blocks.fix_size sets it
+    runtime: str | None = None  # of a traced graph that is for the size of its example alone; see blocks.fix_size
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,6 +41,10 @@ class Attention(nn.Module):
                 f"{type(self).__name__} takes (batch, channels, height, width), got {x.dim()} dimensions "
                 f"{tuple(x.shape)}. For one image, type x[None]."
             )
+
+    def in_onnx_of_one_size(self) -> bool:
+        """Tell whether a graph is being traced to ONNX, for the size of its example alone."""
+        return self.runtime is not None and torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()
 
     def times(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
         """Return ``x * gate``; in the memory of ``x`` once :meth:`fold` allowed it and nothing records."""

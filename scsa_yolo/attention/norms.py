@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from scsa_yolo.attention.functional import plain_sizes
 
@@ -24,14 +25,17 @@ def instance_norm(x: torch.Tensor, channels: int, weight: torch.Tensor, bias: to
     return torch.group_norm(x, channels, weight, bias, eps)
 
 
-def whole_norm(x: torch.Tensor, eps: float, *, one_size: bool = False) -> torch.Tensor:
-    """Normalise (B, C, H, W) over all but the batch: GroupNorm with one group, without its affine part.
+def whole_norm_onnx(x: torch.Tensor, eps: float) -> torch.Tensor:
+    """Normalise (B, C, H, W) over all but the batch, in an ONNX graph that is for one size alone.
 
-    The ONNX exporter writes that as three operators; where the graph is for one size alone, one is enough.
+    That is GroupNorm with one group and without its affine part, which the exporter writes as three operators.
     """
-    if one_size and torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
-        return _WholeNorm.apply(x, eps, plain_sizes(x)[1:], x.dtype)
-    return torch.group_norm(x, 1, None, None, eps)
+    return _WholeNorm.apply(x, eps, plain_sizes(x)[1:], x.dtype)
+
+
+def affine_traced(t: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """(B, C, N) times (C) plus (C) as one operator of an exported graph: a batch norm of mean 0 and variance 1."""
+    return F.batch_norm(t, torch.zeros_like(weight), torch.ones_like(weight), weight, bias, training=False, eps=0.0)
 
 
 class _InstanceNorm(torch.autograd.Function):

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from scsa_yolo.attention.base import (
     Attention,
@@ -19,7 +18,7 @@ from scsa_yolo.attention.base import (
 )
 from scsa_yolo.attention.functional import runs_plainly_on_cpu
 from scsa_yolo.attention.gating import pool_windows
-from scsa_yolo.attention.norms import whole_norm
+from scsa_yolo.attention.norms import affine_traced, whole_norm_onnx
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
@@ -123,10 +122,7 @@ class PCSA(Attention):
         if self.heads == 1 and self.q.bias is None and not self.training and runs_plainly_on_cpu(compressed):
             return self._channel_gate_on_cpu(group_norm(compressed, self.norm).flatten(2))
         affine = not torch.jit.is_tracing()  # traced, the norm's affine part is folded into the projections
-        if affine:
-            y = group_norm(compressed, self.norm).flatten(2)
-        else:
-            y = whole_norm(compressed, self.norm.eps, one_size=self.one_size).flatten(2)
+        y = (group_norm(compressed, self.norm) if affine else self._normalised_traced(compressed)).flatten(2)
         # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
         root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
         q, k = self._heads(self._project(y, self.q, root)), self._heads(self._project(y, self.k, root))
@@ -157,6 +153,12 @@ class PCSA(Attention):
         gate = (attention * v.unsqueeze(1)).sum(dim=2, keepdim=True).mul_(1 / y.shape[2])
         return self._activate_channels(gate.unsqueeze(3))
 
+    def _normalised_traced(self, compressed: torch.Tensor) -> torch.Tensor:
+        """Return the bare normalisation; its affine part is folded into the projections."""
+        if self.in_onnx_of_one_size():
+            return whole_norm_onnx(compressed, self.norm.eps)
+        return torch.group_norm(compressed, 1, None, None, self.norm.eps)
+
     def _products(self, positions: int) -> torch.Tensor:
         """Return (C, C): each weight of q times each of k, times the scale."""
         root = (positions if self.scale == "positions" else self.channels) ** -0.5
@@ -177,7 +179,7 @@ class PCSA(Attention):
             weight, bias = weight * root, None if bias is None else bias * root
         if torch.jit.is_tracing():
             shift = weight * self.norm.bias
-            return _affine_traced(y, weight * self.norm.weight, shift if bias is None else shift + bias)
+            return affine_traced(y, weight * self.norm.weight, shift if bias is None else shift + bias)
         y = y * weight.unsqueeze(1)
         return y if bias is None else y + bias.unsqueeze(1)
 
@@ -212,8 +214,3 @@ class PCSA(Attention):
         }
         changed = {key: value for key, (value, default) in ablations.items() if value != default}
         return {"heads": self.heads, "window": self.window, "gate": self.gate, **changed}
-
-
-def _affine_traced(t: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """(B, C, N) times (C) plus (C) as one operator of an exported graph: a batch norm of mean 0 and variance 1."""
-    return F.batch_norm(t, torch.zeros_like(weight), torch.ones_like(weight), weight, bias, training=False, eps=0.0)

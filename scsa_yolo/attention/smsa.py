@@ -20,6 +20,7 @@ from scsa_yolo.attention.base import (
 )
 from scsa_yolo.attention.functional import average, plain_sizes, runs_plainly_on_cpu
 from scsa_yolo.attention.gating import scale
+from scsa_yolo.attention.norms import affine_traced
 
 GATES = ("sigmoid", "softmax")
 NORMS = ("group", "batch", "layer", "none")
@@ -107,8 +108,8 @@ class SMSA(Attention):
 
     def _spatial(self, x: torch.Tensor) -> torch.Tensor:
         if torch.jit.is_tracing():
-            gate_w = self._traced_gate(x, 2, self.norm_w, "" if self.shared else "_w")
-            return x * (self._traced_gate(x, 3, self.norm_h, "") * gate_w)  # for runtimes that broadcast row by row
+            gate_h, gate_w = self._traced_gates(x)
+            return x * (gate_h * gate_w)  # for runtimes that broadcast row by row
         if self._is_square(x):
             gate_h, gate_w = self._square_gates(x)
         else:
@@ -129,13 +130,38 @@ class SMSA(Attention):
         # GroupNorm runs in float32 under autocast; gates of the map's own type keep the full-size product in that type
         return self._activate(profile_h, 2).to(dtype), self._activate(profile_w, 2).to(dtype)
 
+    def _traced_gates(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the gates (B, C, H, 1) and (B, C, 1, W) for an exported graph."""
+        if self.in_onnx_of_one_size() and self.folded(SQUARE[0]) is not None:
+            height, width = plain_sizes(x)[2:]
+            if height == width:
+                return self._traced_square_gates(x)
+        gate_w = self._traced_gate(x, 2, self.norm_w, "" if self.shared else "_w")
+        return self._traced_gate(x, 3, self.norm_h, ""), gate_w
+
+    def _traced_square_gates(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the gates of a square map for an ONNX graph: the directions side by side, as 2 C channels.
+
+        Few nodes, and of kinds that ONNX Runtime leaves in the map's own layout: it would give each 4-D convolution and
+        pooling two nodes that change the layout and back, dearer than a convolution of a profile.
+        """
+        constants: list[Any] = [self._buffers[FOLDED + name] for name in SQUARE]
+        norm: Any = self.norm_h
+        kernel, bias, gain, shift = constants
+        both = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=1)  # (B, 2 C, L)
+        reach = kernel.shape[2] // 2
+        both = F.conv1d(both, torch.cat((kernel, kernel)), bias.squeeze(1), padding=reach, groups=2 * self.channels)
+        both = torch.group_norm(both, 2 * norm.num_groups, None, None, norm.eps)
+        gate_h, gate_w = self._activate(affine_traced(both, gain, shift), 2).to(x.dtype).split(self.channels, dim=1)
+        return gate_h.unsqueeze(3), gate_w.unsqueeze(2)
+
     def _traced_gate(self, x: torch.Tensor, mean_over: int, norm: nn.Module, suffix: str) -> torch.Tensor:
         """Return one gate, (B, C, H, 1) or (B, C, 1, W), in the operators that exported graphs run best.
 
         Each direction alone needs no size of the map, so that a graph of symbolic sizes computes none for it, and the
-        profile stays 4-D: ONNX Runtime's Conv is faster there, and no node turns it into a gate.
+        profile stays 4-D, so that no node turns it into a gate.
         """
-        if self.one_size:  # OpenVINO pools in a tenth of the time that its mean over the height takes
+        if self.runtime == "openvino":  # pools in a tenth of the time that its mean over the height takes
             height, width = plain_sizes(x)[2:]
             profile = F.avg_pool2d(x, (height, 1) if mean_over == 2 else (1, width))
         else:

@@ -30,17 +30,22 @@ def fold(module: Module) -> Module:
     return module
 
 
-def fix_size(module: Module, fixed: bool = True) -> Module:
+def fix_size(module: Module, runtime: str | None = "onnx") -> Module:
     """Let graphs that are traced from ``module`` hold for the size of their example alone, in place.
 
-    Known sizes let the attention choose operators that runtimes are faster at. Where the graph is to take other sizes,
-    leave this out. Ultralytics' ``export`` sets it unless it is told ``dynamic=True``; set it before a
-    ``torch.onnx.export`` of your own. It changes neither the numbers nor anything that is not traced.
+    Known sizes let the attention choose operators that the runtime is faster at. Where the graph is to take other
+    sizes, leave this out. Ultralytics' ``export`` does it unless it is told ``dynamic=True``; do it after :func:`fold`
+    before a ``torch.onnx.export`` of your own. It changes neither the numbers nor anything that is not traced.
+
+    Args:
+        module: A model, or a part of one.
+        runtime: Ultralytics' name of the format, such as ``"onnx"`` or ``"openvino"``; those that nothing is known of
+            get the graph that holds for any size. None takes it back.
 
     Returns:
         ``module``.
     """
     for child in module.modules():
         if isinstance(child, Attention):
-            child.one_size = fixed
+            child.runtime = runtime
     return module

@@ -17,4 +17,4 @@ def get_default_callbacks(original: Callable[..., Any]) -> Any:
 
 def on_export_start(exporter: Any) -> None:
     """Fix the sizes of the exporter's model, a copy of the user's, unless the graph is to be dynamic."""
-    fix_size(exporter.model, not exporter.args.dynamic)
+    fix_size(exporter.model, None if exporter.args.dynamic else exporter.args.format)

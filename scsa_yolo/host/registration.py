@@ -1,7 +1,7 @@
 """register() and unregister(): which names of Ultralytics are wrapped, and how they are put back.
 
-Standard library only. The wrappers themselves live in the other files of this room; what they need is imported when they
-are called.
+Standard library only. The wrappers themselves live in the other files of this room; what they need is imported when
+they are called.
 """
 
 from __future__ import annotations
