@@ -145,9 +145,8 @@ class SMSA(Attention):
         Few nodes, and of kinds that ONNX Runtime leaves in the map's own layout: it would give each 4-D convolution and
         pooling two nodes that change the layout and back, dearer than a convolution of a profile.
         """
-        constants: list[Any] = [self._buffers[FOLDED + name] for name in SQUARE]
+        kernel, bias, gain, shift = self._square_constants()
         norm: Any = self.norm_h
-        kernel, bias, gain, shift = constants
         both = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=1)  # (B, 2 C, L)
         reach = kernel.shape[2] // 2
         both = F.conv1d(both, torch.cat((kernel, kernel)), bias.squeeze(1), padding=reach, groups=2 * self.channels)
@@ -210,14 +209,17 @@ class SMSA(Attention):
         batch, channels, height, width = x.shape
         return height == width and 2 * batch * channels * height <= SHORT
 
+    def _square_constants(self) -> list[Any]:
+        """Return the kernel (C, 1, k), the biases (2 C, 1), and both norms' weights and biases (2 C), as folded."""
+        return [self._buffers[FOLDED + name] for name in SQUARE]
+
     def _square_gates(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return both gates of a square map (B, C, L, L) on a CPU: the directions as (B, 2 C, L), through one norm.
 
         The profiles stay sums: means would only divide what is normalised anyway, by L, so the biases of the
         convolutions are multiplied by it instead, and the norm's epsilon by its square. The same numbers.
         """
-        constants: list[Any] = [self._buffers[FOLDED + name] for name in SQUARE]
-        kernel, bias, gain, shift = constants
+        kernel, bias, gain, shift = self._square_constants()
         norm: Any = self.norm_h
         (batch, channels, length), taps = x.shape[:3], kernel.shape[2]
         line = self._in_line(x.sum(dim=3), x.sum(dim=2))
