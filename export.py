@@ -1,4 +1,5 @@
-"""Export a trained detector from this checkout, and prove each result equal to it: ``scsa-yolo export``, as a script.
+"""Export a trained detector from this checkout, and prove each result equal to it: ``scsa-yolo
+export``, as a script.
 
 An installed package needs no script: ``scsa-yolo export ...`` does the same from any folder.
 """

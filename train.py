@@ -1,7 +1,8 @@
 """Train a detector from this checkout: everything that ``yolo train`` takes.
 
-An installed package needs no script: ``yolo train ...`` does the same from any folder. This one works without
-installation, and with autoload switched off. Several GPUs need the installed package, in their worker processes.
+An installed package needs no script: ``yolo train ...`` does the same from any folder. This one
+works without installation, and with autoload switched off. Several GPUs need the installed package,
+in their worker processes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import scsa_yolo
 USAGE = """python train.py model=<YAML or checkpoint> data=<YAML> [key=value ...]
 
   python train.py model=yolov8n-scsa.yaml data=scsa-demo.yaml imgsz=320 epochs=20
-  python train.py model=yolo11s-scsa.yaml pretrained=yolo11s.pt data=VisDrone.yaml epochs=100 batch=16
+  python train.py model=yolo11s-scsa.yaml pretrained=yolo11s.pt data=VisDrone.yaml epochs=100
   python train.py resume=True model=runs/detect/train/weights/last.pt
 
-Every setting of yolo train: https://docs.ultralytics.com/modes/train. Our models: scsa-yolo models"""
+Every setting of yolo train: https://docs.ultralytics.com/modes/train.
+Our models: scsa-yolo models"""
 
 
 def main(arguments: list[str]) -> None:

@@ -2,10 +2,11 @@
 
     python benchmarks/attention_speed.py [--threads 2]
 
-Interleaved, ratio of medians; plain runs twice, against itself as the noise. "In a unit" is SCSA as ``model.fuse()``
-leaves it in a detector's unit: constants folded, and the result written into the unit's own map. The moved bytes' share
-is the time that the full-size passes would take at the speed of a copy of the map, measured in the same turns, of the
-time in a unit. Writes benchmarks/records/attention_speed.json and prints a table.
+Interleaved, ratio of medians; plain runs twice, against itself as the noise. "In a unit" is SCSA as
+``model.fuse()`` leaves it in a detector's unit: constants folded, and the result written into the
+unit's own map. The moved bytes' share is the time that the full-size passes would take at the speed
+of a copy of the map, measured in the same turns, of the time in a unit. Writes
+benchmarks/records/attention_speed.json and prints a table.
 """
 
 from __future__ import annotations
@@ -24,12 +25,19 @@ import torch
 from torch import nn
 
 from scsa_yolo import SCSA
-from scsa_yolo.deploy.latency import in_turns
+from scsa_yolo.paired.turns import in_turns
 
 HERE = Path(__file__).resolve().parent
 ORACLE = HERE.parent / "tests" / "attention" / "plain_scsa.py"
-PASSES = 9  # reads and writes of the map: two means (1 each), three products (2 each), one pooling (1)
-SHAPES = ((16, 160), (32, 80), (64, 40), (128, 20))  # channels and side of the map: YOLOv8-N's, at 640 pixels
+PASSES = (
+    9  # reads and writes of the map: two means (1 each), three products (2 each), one pooling (1)
+)
+SHAPES = (
+    (16, 160),
+    (32, 80),
+    (64, 40),
+    (128, 20),
+)  # channels and side of the map: YOLOv8-N's, at 640 pixels
 
 
 def plain_scsa() -> type[nn.Module]:
@@ -76,7 +84,9 @@ def check(plain: nn.Module, fast: SCSA, x: torch.Tensor) -> None:
 
 
 def open_gates(module: nn.Module) -> None:
-    """Make every gate 1: a map that is overwritten again and again would end in denormal numbers, which are slow."""
+    """Make every gate 1: a map that is overwritten again and again would end in denormal numbers,
+    which are slow.
+    """
     for norm in (module.norm_h, module.norm_w, module.norm):
         nn.init.constant_(norm.weight, 0.0)
         nn.init.constant_(norm.bias, 30.0)
@@ -93,12 +103,20 @@ def measure(plain_class: type[nn.Module], channels: int, side: int) -> dict[str,
         fast.eval().load_state_dict(plain.state_dict())
         unit, folded = x.clone(), copy.deepcopy(fast)
         folded.fold(overwrite=True)
-        calls = [lambda: plain(x), lambda: plain(x), lambda: fast(x), lambda: folded(unit), lambda: there.copy_(x)]
+        calls = [
+            lambda: plain(x),
+            lambda: plain(x),
+            lambda: fast(x),
+            lambda: folded(unit),
+            lambda: there.copy_(x),
+        ]
         forward = medians(calls, 300)
     batch = torch.randn(8, channels, side, side, requires_grad=True)
     grad = torch.randn(batch.shape)
     fast.train()  # undoes nothing here: what was folded is a copy
-    training = medians([step(plain, batch, grad), step(plain, batch, grad), step(fast, batch, grad)], 60)
+    training = medians(
+        [step(plain, batch, grad), step(plain, batch, grad), step(fast, batch, grad)], 60
+    )
     return {
         "channels": channels,
         "side": side,
@@ -118,30 +136,41 @@ def measure(plain_class: type[nn.Module], channels: int, side: int) -> dict[str,
 def line(row: dict[str, float]) -> str:
     """A row of the table."""
     return (
-        f"| {row['channels']}, {row['side']} x {row['side']} | {row['forward_speedup']:.2f} "
-        f"| {row['forward_speedup_in_unit']:.2f} | {row['forward_noise']:.2f} | {row['forward_floor_share']:.0%} "
-        f"| {row['step_speedup']:.2f} | {row['step_noise']:.2f} "
-        f"| {row['full_size_kept_plain']} -> {row['full_size_kept']} |"
+        f"| {row['channels']}, {row['side']} x {row['side']} | {row['forward_speedup']:.2f} |"
+        f" {row['forward_speedup_in_unit']:.2f} | {row['forward_noise']:.2f} |"
+        f" {row['forward_floor_share']:.0%} | {row['step_speedup']:.2f} | {row['step_noise']:.2f} |"
+        f" {row['full_size_kept_plain']} -> {row['full_size_kept']} |"
     )
 
 
 def main() -> None:
     """Measure all shapes; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
     plain, rows = plain_scsa(), []
-    print("| channels, map | forward | in a unit | noise | moved bytes' share | step | noise | kept |")
+    print(
+        "| channels, map | forward | in a unit | noise | moved bytes' share | step | noise | kept |"
+    )
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for channels, side in SHAPES:
         row = measure(plain, channels, side)
         rows.append(row)
         print(line(row), flush=True)
-    record = {"torch": torch.__version__, "threads": threads, "machine": platform.processor() or platform.machine()}
+    record = {
+        "torch": torch.__version__,
+        "threads": threads,
+        "machine": platform.processor() or platform.machine(),
+    }
     path = HERE / "records" / "attention_speed.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**record, "load": os.getloadavg(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({**record, "load": os.getloadavg(), "rows": rows}, indent=1) + "\n",
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Parameters and GFLOPs of the five detectors of the paper's Table 5, beside the printed ones: writes docs/models.md.
+"""Parameters and GFLOPs of the five detectors of the paper's Table 5, beside the printed ones:
+writes docs/models.md.
 
-Run `python benchmarks/complexity_models.py` from anywhere; it exits with 1 when a claim of that page is untrue.
+Run `python benchmarks/complexity_models.py` from anywhere; it exits with 1 when a claim of that
+page is untrue.
 """
 
 from __future__ import annotations
@@ -42,8 +44,11 @@ class Counts:
 
     plain: Cost
     fused: Cost
-    then: tuple[float, float]  # GFLOPs before and after fusing, counted as when the paper was written
-    operators: int  # convolutions and matrix products of a whole forward pass of the fused model, on this CPU
+    then: tuple[
+        float, float
+    ]  # GFLOPs before and after fusing, counted as when the paper was written
+    # convolutions and matrix products of a whole forward pass of the fused model, on this CPU
+    operators: int
     own_operators: int  # those of its attention modules, each alone, on this CPU
 
 
@@ -55,14 +60,21 @@ def counts(model: nn.Module) -> Counts:
     then = (gflops_then(model, plain_cost), gflops_then(fused, fused_cost))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         fused(torch.zeros(1, 3, IMGSZ, IMGSZ))
-    return Counts(plain_cost, fused_cost, then, counter.get_total_flops(), attention_flops(fused, device="cpu"))
+    return Counts(
+        plain_cost,
+        fused_cost,
+        then,
+        counter.get_total_flops(),
+        attention_flops(fused, device="cpu"),
+    )
 
 
 def gflops_then(model: nn.Module, now: Cost) -> float:
-    """Count as Ultralytics did when the paper was written: the layers on one stride of pixels, times the strides.
+    """Count as Ultralytics did when the paper was written: the layers on one stride of pixels,
+    times the strides.
 
-    So the matrix products of C2PSA, which grow with the square of the positions, all but vanish. RT-DETR's decoder
-    wants more positions than a stride has, and was counted at full size.
+    So the matrix products of C2PSA, which grow with the square of the positions, all but vanish.
+    RT-DETR's decoder wants more positions than a stride has, and was counted at full size.
     """
     stride = 32
     stock = without_attention(model)
@@ -73,7 +85,9 @@ def gflops_then(model: nn.Module, now: Cost) -> float:
 
 
 def official_v9_head(model: Any) -> nn.Module:
-    """Return a copy of YOLOv9 with its authors' box branch, whose last two convolutions have four groups."""
+    """Return a copy of YOLOv9 with its authors' box branch, whose last two convolutions have four
+    groups.
+    """
     copy = deepcopy(model)
     for branch in copy.model[-1].cv2:
         wide, last = branch[1].conv, branch[2]
@@ -86,7 +100,9 @@ def near(value: float, printed: float, share: float) -> bool:
     return abs(value - printed) <= share * printed
 
 
-def claims(found: dict[str, tuple[Counts, Counts]], printed: dict[str, Any], v9: Counts) -> dict[str, bool]:
+def claims(
+    found: dict[str, tuple[Counts, Counts]], printed: dict[str, Any], v9: Counts
+) -> dict[str, bool]:
     """Return the page's claims, each with its truth."""
     truths: dict[str, bool] = {}
     for detector, (stock, ours) in found.items():
@@ -97,23 +113,32 @@ def claims(found: dict[str, tuple[Counts, Counts]], printed: dict[str, Any], v9:
         truths[f"{yaml}: fused, parameters equal stock plus SCSA's own {own:,}"] = (
             ours.fused.parameters == stock.fused.parameters + own and own > 0
         )
-        truths[f"{yaml}: fused, a forward pass counts what stock counts plus what each SCSA counts alone"] = (
-            ours.operators == stock.operators + ours.own_operators
-        )
+        truths[
+            f"{yaml}: fused, a forward pass counts what stock counts plus what each SCSA counts"
+            " alone"
+        ] = ours.operators == stock.operators + ours.own_operators
         cost_after = ours.fused if after else ours.plain
         if detector in ROUNDED:
-            truths[f"{yaml}-scsa: {before_or_after} fusing rounds to the paper's {params} M and {gflops} GFLOPs"] = (
-                round(cost_after.parameters / 1e6, 1) == params and round(ours.then[after], 1) == gflops
+            truths[
+                f"{yaml}-scsa: {before_or_after} fusing rounds to the paper's {params} M and"
+                f" {gflops} GFLOPs"
+            ] = (
+                round(cost_after.parameters / 1e6, 1) == params
+                and round(ours.then[after], 1) == gflops
             )
     _, r18 = found["RT-DETR-r18"]
     params, gflops = printed["RT-DETR-r18"]
-    truths["rtdetr-r18-scsa: before and after fusing within 2 % of the paper's parameters and 4 % of its GFLOPs"] = all(
+    truths[
+        "rtdetr-r18-scsa: before and after fusing within 2 % of the paper's parameters and 4 % of"
+        " its GFLOPs"
+    ] = all(
         near(c.parameters / 1e6, params, R18_WITHIN[0]) and near(c.gflops, gflops, R18_WITHIN[1])
         for c in (r18.plain, r18.fused)
     )
     params, gflops = printed["YOLOv9-T"]
     truths[
-        f"yolov9t-scsa with the authors' grouped box branch, fused, rounds to the paper's {params} M, {gflops} GFLOPs"
+        f"yolov9t-scsa with the authors' grouped box branch, fused, rounds to the paper's {params}"
+        f" M, {gflops} GFLOPs"
     ] = round(v9.fused.parameters / 1e6, 1) == params and round(v9.then[1], 1) == gflops
     return truths
 
@@ -149,20 +174,29 @@ With four, `yolov9t-scsa` has {v9_fixed}.
 """
 
 
-def page(found: dict[str, tuple[Counts, Counts]], printed: dict[str, Any], v9: Counts, truths: dict[str, bool]) -> str:
-    text = HEAD.format(ultralytics=ultralytics.__version__, torch=torch.__version__, ours=scsa_yolo.__version__)
+def page(
+    found: dict[str, tuple[Counts, Counts]],
+    printed: dict[str, Any],
+    v9: Counts,
+    truths: dict[str, bool],
+) -> str:
+    text = HEAD.format(
+        ultralytics=ultralytics.__version__, torch=torch.__version__, ours=scsa_yolo.__version__
+    )
     for detector, pair in found.items():
         params, gflops = printed[detector]
         for kind, c in zip(("stock", "SCSA"), pair):
             text += (
-                f"| {detector} | {kind} | {c.plain.parameters:,} | {c.fused.parameters:,} | {c.plain.gflops:.3f} "
-                f"| {c.fused.gflops:.3f} | {c.then[0]:.3f} | {c.then[1]:.3f} | {params} | {gflops} |\n"
+                f"| {detector} | {kind} | {c.plain.parameters:,} | {c.fused.parameters:,} |"
+                f" {c.plain.gflops:.3f} | {c.fused.gflops:.3f} | {c.then[0]:.3f} | {c.then[1]:.3f}"
+                f" | {params} | {gflops} |\n"
             )
         stock, ours = pair
         text += (
-            f"| | SCSA's own | +{ours.plain.parameters - stock.plain.parameters:,} "
-            f"| +{ours.fused.parameters - stock.fused.parameters:,} | +{ours.plain.attention_flops / 1e9:.4f} "
-            f"| +{ours.fused.attention_flops / 1e9:.4f} | | | | |\n"
+            f"| | SCSA's own | +{ours.plain.parameters - stock.plain.parameters:,} |"
+            f" +{ours.fused.parameters - stock.fused.parameters:,} |"
+            f" +{ours.plain.attention_flops / 1e9:.4f} | +{ours.fused.attention_flops / 1e9:.4f} |"
+            " | | | |\n"
         )
     v10, (v9_stock, _) = found["YOLOv10-N"][1], found["YOLOv9-T"]
     text += NOTES.format(
@@ -181,7 +215,10 @@ def main() -> int:
     found = {}
     for detector, (yaml, _) in DETECTORS.items():
         print(f"counting {detector}", file=sys.stderr, flush=True)
-        found[detector] = (counts(load(f"{yaml}.yaml").model), counts(load(f"{yaml}-scsa.yaml").model))
+        found[detector] = (
+            counts(load(f"{yaml}.yaml").model),
+            counts(load(f"{yaml}-scsa.yaml").model),
+        )
     v9 = counts(official_v9_head(load("yolov9t-scsa.yaml").model))
     truths = claims(found, printed, v9)
     untrue = [claim for claim, truth in truths.items() if not truth]

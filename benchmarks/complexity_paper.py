@@ -1,8 +1,9 @@
-"""Rebuild the complexity columns of the paper's Tables 2 and 3: python benchmarks/complexity_paper.py.
+"""Rebuild the complexity columns of the paper's Tables 2 and 3: python
+benchmarks/complexity_paper.py.
 
-Writes docs/complexity.md, the counted parameters and FLOPs beside the printed ones (benchmarks/paper_tables.json).
-Exits 1 if a count that the page calls equal is not, or one that it calls different no longer is. Needs torchvision and
-timm.
+Writes docs/complexity.md, the counted parameters and FLOPs beside the printed ones
+(benchmarks/paper_tables.json). Exits 1 if a count that the page calls equal is not, or one that it
+calls different no longer is. Needs torchvision and timm.
 
 Everything is counted on the meta device: no weights, no arithmetic, the same on every machine.
 """
@@ -29,7 +30,7 @@ from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 import scsa_yolo
-from scsa_yolo.inject import inject
+from scsa_yolo.injection import inject
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "complexity.md"
@@ -38,36 +39,53 @@ IMAGE = (1, 3, 224, 224)
 COCO_IMAGE = (1, 3, 800, 1152)
 PROPOSALS, DETECTIONS = 1000, 100
 COCO_CLASSES = 80
-# In the paper's ResNets these sit on the block's output, of width 4C; the others on the 3x3 convolution's.
+# In the paper's ResNets these sit on the block's output, of width 4C; the others on the 3x3
+# convolution's.
 OUT = ("SE", "FCA", "CBAM")
-MASK_RCNN = ("none", "FCA", "ECA", "SE", "CA", "SCSA")  # the paper prints its AP (Table 8) and no complexity
+MASK_RCNN = (
+    "none",
+    "FCA",
+    "ECA",
+    "SE",
+    "CA",
+    "SCSA",
+)  # the paper prints its AP (Table 8) and no complexity
 
-# FLOPs are held to these bounds: Table 2's in G, Table 3's relative (the paper does not state its input size there).
+# FLOPs are held to these bounds: Table 2's in G, Table 3's relative (the paper does not state its
+# input size there).
 FLOPS_WITHIN = 0.02
 COCO_FLOPS_WITHIN = 0.003
-# What is known to differ from the printed figure, and why. A row that agrees after all is an error too.
+# What is known to differ from the printed figure, and why. A row that agrees after all is an error
+# too.
 PARAMS_DIFFER = {
-    ("ResNet-101", "SE"): "Printed with one decimal, it seems: FCA has the same parameters and is printed as 49.29.",
+    (
+        "ResNet-101",
+        "SE",
+    ): "Printed with one decimal, it seems: FCA has the same parameters and is printed as 49.29.",
     ("ResNet-101", "AFGCA"): (
-        "Against ResNet-50, ResNet-101 has 17 more units of width 256. At the 65.8 thousand parameters that AFGCA has "
-        "there (which the printed ResNet-50 row confirms) they cost 1.12 M; the printed row leaves 0.17 M for them."
+        "Against ResNet-50, ResNet-101 has 17 more units of width 256. At the 65.8 thousand"
+        " parameters that AFGCA has there (which the printed ResNet-50 row confirms) they cost 1.12"
+        " M; the printed row leaves 0.17 M for them."
     ),
     ("MobileNetV2-1.0", "SCSA"): (
-        "The authors' released MobileNetV2 and its configuration have SCSA on the depthwise convolutions, 7136 "
-        "channels in all, with 16 parameters a channel: our count. Biases of q, k and v would make it 3.64."
+        "The authors' released MobileNetV2 and its configuration have SCSA on the depthwise"
+        " convolutions, 7136 channels in all, with 16 parameters a channel: our count. Biases of q,"
+        " k and v would make it 3.64."
     ),
 }
 FLOPS_DIFFER = {
     ("ResNet-50", "none"): (
-        "4.02 is less than the unmodified network's convolutions alone, 4.09; the printed ECA row, whose module costs "
-        "next to nothing, has 4.11."
+        "4.02 is less than the unmodified network's convolutions alone, 4.09; the printed ECA row,"
+        " whose module costs next to nothing, has 4.11."
     ),
 }
 
 
 @dataclass
 class Count:
-    """What one model costs: parameters, FLOPs (a multiply-accumulate is one), and those of batched matrix products."""
+    """What one model costs: parameters, FLOPs (a multiply-accumulate is one), and those of batched
+    matrix products.
+    """
 
     params: int
     flops: float
@@ -86,12 +104,15 @@ class Line:
 
 
 def norm_flops(per_value: int, shape: Any, *_: Any, **__: Any) -> int:
-    """``per_value`` operations for each value of the input; doubled, since FlopCounterMode counts 2 for a MAC."""
+    """``per_value`` operations for each value of the input; doubled, since FlopCounterMode counts 2
+    for a MAC.
+    """
     return 2 * per_value * prod(shape)
 
 
 _ATEN = torch.ops.aten
-# The rates of mmengine's analyser, with which the paper's tools count: a folded scale and shift, or five steps.
+# The rates of mmengine's analyser, with which the paper's tools count: a folded scale and shift, or
+# five steps.
 NORMS = {
     _ATEN.native_batch_norm: partial(norm_flops, 2),
     _ATEN._native_batch_norm_legit_no_training: partial(norm_flops, 2),
@@ -107,7 +128,9 @@ def count(model: nn.Module, run: Callable[[nn.Module], Any]) -> Count:
         run(model)
     by_op = counter.get_flop_counts()["Global"]
     products = sum(flops for op, flops in by_op.items() if op in (_ATEN.bmm, _ATEN.baddbmm))
-    return Count(sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2, products / 2)
+    return Count(
+        sum(p.numel() for p in model.parameters()), counter.get_total_flops() / 2, products / 2
+    )
 
 
 def slot_of(attention: str) -> str:
@@ -123,11 +146,15 @@ def classifier(build: Callable[[], nn.Module], attention: str, slot: str = "mid"
 
 
 def repvit(attention: str) -> Count:
-    """Count RepViT as deployed, its branches folded; SCSA takes the place of squeeze and excitation (SE is stock)."""
+    """Count RepViT as deployed, its branches folded; SCSA takes the place of squeeze and excitation
+    (SE is stock).
+    """
     model = timm.create_model("repvit_m1_0").eval()
     if attention != "SE":
         replaced = {
-            name for name, m in model.named_modules() if name.endswith(".se") and not isinstance(m, nn.Identity)
+            name
+            for name, m in model.named_modules()
+            if name.endswith(".se") and not isinstance(m, nn.Identity)
         }
         for name in replaced:
             model.set_submodule(name, nn.Identity())
@@ -136,7 +163,9 @@ def repvit(attention: str) -> Count:
 
 
 def backbone(depth: int, attention: str, levels: list[int], extra: nn.Module) -> nn.Module:
-    """A ResNet with ``attention``, its batch norms with parameters as in MMDetection, and an FPN on ``levels``."""
+    """A ResNet with ``attention``, its batch norms with parameters as in MMDetection, and an FPN on
+    ``levels``.
+    """
     model = getattr(torchvision.models, f"resnet{depth}")()
     if attention != "none":
         inject(model, attention, slot=slot_of(attention))
@@ -144,7 +173,9 @@ def backbone(depth: int, attention: str, levels: list[int], extra: nn.Module) ->
 
 
 def run_rcnn(model: nn.Module) -> None:
-    """Call what an R-CNN computes for one image, but its choice of proposals: that needs values, and meta has none."""
+    """Call what an R-CNN computes for one image, but its choice of proposals: that needs values,
+    and meta has none.
+    """
     model.rpn.head(list(model.backbone(torch.empty(COCO_IMAGE)).values()))
     heads = model.roi_heads
     heads.box_predictor(heads.box_head(torch.empty(PROPOSALS, 256, 7, 7)))
@@ -158,7 +189,9 @@ def rcnn(cls: type[nn.Module], depth: int, attention: str) -> Count:
 
 
 def retinanet(depth: int, attention: str) -> Count:
-    """Count RetinaNet; as in MMDetection, P6 comes from the backbone's last stage and classes have no background."""
+    """Count RetinaNet; as in MMDetection, P6 comes from the backbone's last stage and classes have
+    no background.
+    """
     model = RetinaNet(backbone(depth, attention, [2, 3, 4], LastLevelP6P7(2048, 256)), COCO_CLASSES)
     return count(model, lambda m: m.head(list(m.backbone(torch.empty(COCO_IMAGE)).values())))
 
@@ -185,7 +218,8 @@ BUILDERS: dict[str, Callable[[str], Count]] = {
 def rounding(value: float, printed: float, decimals: int) -> str:
     """Tell how ``value`` comes to the printed figure: ``"equal"``, ``"stepwise"`` or ``"differs"``.
 
-    Stepwise is rounding what was rounded before, from three decimals down: 27.3948 to 27.395 to 27.40.
+    Stepwise is rounding what was rounded before, from three decimals down: 27.3948 to 27.395 to
+        27.40.
     """
     target = _round(Decimal(repr(printed)), decimals)
     if _round(Decimal(repr(value)), decimals) == target:
@@ -230,7 +264,8 @@ def broken_claims(line: Line, decimals: int) -> list[str]:
     key = (line.model, line.attention)
     claims = zip(("parameters", "FLOPs"), verdicts(line, decimals), (PARAMS_DIFFER, FLOPS_DIFFER))
     return [
-        f"{' '.join(key)}: {what} {'differ from' if verdict == 'differs' else 'now agree with'} the printed"
+        f"{' '.join(key)}: {what} {'differ from' if verdict == 'differs' else 'now agree with'} the"
+        " printed"
         for what, verdict, known in claims
         if verdict and (verdict == "differs") != (key in known)
     ]
@@ -244,9 +279,16 @@ def table(rows: list[Line], decimals: int) -> list[str]:
     ]
     for line in rows:
         params, flops = (MARKS[verdict] for verdict in verdicts(line, decimals))
-        printed = [f"{x:.{decimals}f}" if x is not None else "" for x in (line.params_m, line.gflops)]
+        printed = [
+            f"{x:.{decimals}f}" if x is not None else "" for x in (line.params_m, line.gflops)
+        ]
         cells = [line.model, line.attention, f"{line.count.params / 1e6:.3f}", printed[0], params]
-        cells += [f"{line.count.flops / 1e9:.3f}", printed[1], flops, f"{line.count.products / 1e9:.4f}"]
+        cells += [
+            f"{line.count.flops / 1e9:.3f}",
+            printed[1],
+            flops,
+            f"{line.count.products / 1e9:.4f}",
+        ]
         made.append(f"| {' | '.join(cells)} |")
     return made
 
@@ -287,10 +329,19 @@ parameters, RetinaNet's P6 from the backbone's last stage. The paper does not st
 
 def page(second: list[Line], third: list[Line]) -> str:
     """Return the whole page."""
-    versions = {m.__name__: m.__version__.partition("+")[0] for m in (scsa_yolo, torch, torchvision, timm)}
+    versions = {
+        m.__name__: m.__version__.partition("+")[0] for m in (scsa_yolo, torch, torchvision, timm)
+    }
     reasons = [f"- {' '.join(key)}, parameters. {reason}" for key, reason in PARAMS_DIFFER.items()]
     reasons += [f"- {' '.join(key)}, FLOPs. {reason}" for key, reason in FLOPS_DIFFER.items()]
-    parts = [INTRODUCTION.format(**versions), TABLE_2, *table(second, 2), "", TABLE_3, *table(third, 1)]
+    parts = [
+        INTRODUCTION.format(**versions),
+        TABLE_2,
+        *table(second, 2),
+        "",
+        TABLE_3,
+        *table(third, 1),
+    ]
     return "\n".join([*parts, "", "## What differs, and why", "", *reasons]) + "\n"
 
 

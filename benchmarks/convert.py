@@ -1,7 +1,8 @@
 """Seconds and memory of ``scsa-yolo data convert`` on sets as large as VisDrone-DET and ExDark.
 
-The sets are made up: as many annotation files and boxes as the real ones, and, in place of each photograph, a file that
-holds a photograph's headers and no pixels. So what is measured is all but the disk's own speed. Images are linked.
+The sets are made up: as many annotation files and boxes as the real ones, and, in place of each
+photograph, a file that holds a photograph's headers and no pixels. So what is measured is all but
+the disk's own speed. Images are linked.
 
     python benchmarks/convert.py [--share 1.0] [--workers N] [--json FILE]
 """
@@ -25,12 +26,26 @@ from PIL import Image
 
 SIZES = ((1920, 1080), (1360, 765), (960, 540), (1400, 788), (2000, 1500))
 VISDRONE = {"train": (6471, 353550), "val": (548, 40169), "test-dev": (1610, 77547)}  # images, rows
-WEIGHTS = (12371, 100345, 35000, 13000, 190000, 33000, 16000, 6000, 4000, 9000, 36000, 1829)  # of categories, roughly
+WEIGHTS = (
+    12371,
+    100345,
+    35000,
+    13000,
+    190000,
+    33000,
+    16000,
+    6000,
+    4000,
+    9000,
+    36000,
+    1829,
+)  # of categories, roughly
 EXDARK = (7363, 23710)
-# A process of its own: its peak of memory is that of the conversion. getrusage counts kilobytes, bytes on macOS.
+# A process of its own: its peak of memory is that of the conversion. getrusage counts kilobytes,
+# bytes on macOS.
 CHILD = """
 import json, resource, sys, time
-from scsa_yolo.datasets.conversion import convert_dataset
+from scsa_yolo.datasets.convert.conversion import convert_dataset
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 report = convert_dataset(sys.argv[1], sys.argv[2], sys.argv[3], workers=int(sys.argv[4]) or None)
@@ -52,7 +67,9 @@ def header(size: tuple[int, int]) -> bytes:
     data = bytearray(out.getvalue())
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = size[1].to_bytes(2, "big") + size[0].to_bytes(2, "big")
-    pixels = data.index(b"\xff\xda") + 14  # behind the header of the scan, where Pillow stops reading
+    pixels = (
+        data.index(b"\xff\xda") + 14
+    )  # behind the header of the scan, where Pillow stops reading
     return bytes(data[:pixels]) + b"\0" * 60000 + b"\xff\xd9"
 
 
@@ -69,14 +86,20 @@ def make_visdrone(root: Path, share: float) -> None:
             (folder / "images" / f"{name}.jpg").write_bytes(files[size])
             lines = []
             for _ in range(rows // images):
-                x, y, kind = rng.randrange(width - 60), rng.randrange(height - 60), rng.choices(range(12), WEIGHTS)[0]
+                x, y, kind = (
+                    rng.randrange(width - 60),
+                    rng.randrange(height - 60),
+                    rng.choices(range(12), WEIGHTS)[0],
+                )
                 w, h, score = rng.randrange(2, 60), rng.randrange(2, 60), int(0 < kind < 11)
-                lines.append(f"{x},{y},{w},{h},{score},{kind},{rng.randrange(2)},{rng.randrange(3)}")
+                lines.append(
+                    f"{x},{y},{w},{h},{score},{kind},{rng.randrange(2)},{rng.randrange(3)}"
+                )
             (folder / "annotations" / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
 def make_exdark(root: Path, share: float) -> None:
-    from scsa_yolo.datasets.exdark import NAMES
+    from scsa_yolo.datasets.native.exdark import NAMES
 
     rng = random.Random(0)
     data, (images, boxes) = header((640, 480)), EXDARK
@@ -90,7 +113,10 @@ def make_exdark(root: Path, share: float) -> None:
         (root / "ExDark" / NAMES[kind] / name).write_bytes(data)
         lines = ["% bbGt version=3"]
         for _ in range(round(boxes / images)):
-            box = f"{rng.randrange(400)} {rng.randrange(300)} {rng.randrange(12, 200)} {rng.randrange(12, 150)}"
+            box = (
+                f"{rng.randrange(400)} {rng.randrange(300)} {rng.randrange(12, 200)}"
+                f" {rng.randrange(12, 150)}"
+            )
             lines.append(f"{rng.choice(NAMES)} {box} 0 0 0 0 0 0 0")
         (root / "ExDark_Annno" / NAMES[kind] / f"{name}.txt").write_text("\n".join(lines) + "\n")
         listed.append(f"{name} {kind + 1} {number % 10 + 1} {number % 2 + 1} {number % 3 + 1}")
@@ -102,22 +128,42 @@ def measure(name: str, share: float, workers: int, folder: Path) -> dict[str, An
     source.mkdir()
     {"visdrone": make_visdrone, "exdark": make_exdark}[name](source, share)
     start = time.perf_counter()
-    command = [sys.executable, "-c", CHILD, name, str(source), str(folder / f"{source.name}-out"), str(workers)]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        name,
+        str(source),
+        str(folder / f"{source.name}-out"),
+        str(workers),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result = json.loads(done.stdout)
-    return {"set": name, "share": share, **result, "wall_seconds_with_start": round(time.perf_counter() - start, 2)}
+    return {
+        "set": name,
+        "share": share,
+        **result,
+        "wall_seconds_with_start": round(time.perf_counter() - start, 2),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the real sets' files")
-    parser.add_argument("--workers", type=int, default=0, help="threads; default: as the command chooses")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="threads; default: as the command chooses"
+    )
     parser.add_argument("--json", type=Path, help="write the record there")
     args = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory(prefix="scsa-convert-") as folder:
         for name in ("visdrone", "exdark"):
-            for share in (args.share / 8, args.share):  # memory should not follow the number of images
+            for share in (
+                args.share / 8,
+                args.share,
+            ):  # memory should not follow the number of images
                 results.append(measure(name, share, args.workers, Path(folder)))
                 print(json.dumps(results[-1]), flush=True)
     load = [round(value, 1) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None

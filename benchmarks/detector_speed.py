@@ -1,6 +1,8 @@
-"""Detectors with an attention module against their own stock: the preset ``detectors`` of ``scsa-yolo bench``.
+"""Detectors with an attention module against their own stock: the preset ``detectors`` of
+``scsa-yolo bench``.
 
-    python benchmarks/detector_speed.py [--threads 2] [--attention SCSA] [--imgsz 640] [--rounds 60] [--formats pytorch]
+    python benchmarks/detector_speed.py [--threads 2] [--attention SCSA] [--imgsz 640] [--rounds 60]
+    [--formats pytorch]
 
 Prints the table and writes benchmarks/records/detector_speed.json.
 """
@@ -11,17 +13,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from scsa_yolo.deploy.bench import bench
-from scsa_yolo.deploy.bench_calls import Settings
-from scsa_yolo.deploy.bench_output import table, write_json
-from scsa_yolo.deploy.bench_presets import PRESETS
+from scsa_yolo.benchmark.bench import bench
+from scsa_yolo.benchmark.calls import Settings
+from scsa_yolo.benchmark.output import table, write_json
+from scsa_yolo.benchmark.presets import PRESETS
 
 RECORD = Path(__file__).resolve().parent / "records" / "detector_speed.json"
 
 
 def main() -> None:
     """Measure all models; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--attention", default="SCSA")
     parser.add_argument("--imgsz", type=int, default=640)
@@ -32,7 +36,11 @@ def main() -> None:
     preset = PRESETS["detectors"]
     typed = {"threads": args.threads, "imgsz": args.imgsz, "rounds": args.rounds, "device": "cpu"}
     settings = Settings(**{**preset.settings, **typed, "formats": tuple(args.formats.split(","))})
-    result = bench(preset.groups(args.attention.split(",")), settings, say=lambda text: print(text, file=sys.stderr))
+    result = bench(
+        preset.groups(args.attention.split(",")),
+        settings,
+        say=lambda text: print(text, file=sys.stderr),
+    )
     print(table(result))
     args.output.parent.mkdir(exist_ok=True)
     write_json(result, args.output, times=False)

@@ -1,13 +1,16 @@
-"""Every detector with three attention modules, exported and compared with PyTorch where it will run.
+"""Every detector with three attention modules, exported and compared with PyTorch where it will
+run.
 
     python benchmarks/export_matrix.py                                  all that the record lacks
-    python benchmarks/export_matrix.py --model yolov8n --attention EMA --again
-    python benchmarks/export_matrix.py --table                          the table anew, from the record alone
+    python benchmarks/export_matrix.py --model yolov8n --attention EMA --again python
+    benchmarks/export_matrix.py --table                          the table anew, from the record
+    alone
 
-One line a cell. Weights are perturbed and BatchNorm's statistics are those of the test pictures: at initial weights
-attention has factors of 1 that exporters fold away, and its signal dies out. The record is
-benchmarks/records/export_matrix.json, written after each cell, so that a stopped run goes on where it was; the table
-stands in docs/deploy.md. Exit code 1 if a cell fails. Needs the extra `export`.
+One line a cell. Weights are perturbed and BatchNorm's statistics are those of the test pictures: at
+initial weights attention has factors of 1 that exporters fold away, and its signal dies out. The
+record is benchmarks/records/export_matrix.json, written after each cell, so that a stopped run goes
+on where it was; the table stands in docs/deploy.md. Exit code 1 if a cell fails. Needs the extra
+`export`.
 """
 
 from __future__ import annotations
@@ -26,10 +29,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RECORDS = HERE / "records" / "export_matrix.json"
 PAGE = HERE.parent / "docs" / "deploy.md"
-START, END = "<!-- export matrix: made by benchmarks/export_matrix.py -->", "<!-- end of the export matrix -->"
+START, END = (
+    "<!-- export matrix: made by benchmarks/export_matrix.py -->",
+    "<!-- end of the export matrix -->",
+)
 MODELS = ("yolov8n", "yolov9t", "yolov10n", "yolo11n", "rtdetr-r18")
 ATTENTIONS = ("SCSA", "EMA", "CBAM")
-STATIC, OTHERS = (160, 224), ((96, 96), (128, 256), (256, 160))  # height, width in pixels; all but one no multiple of 7
+STATIC, OTHERS = (
+    (160, 224),
+    ((96, 96), (128, 256), (256, 160)),
+)  # height, width in pixels; all but one no multiple of 7
 TARGETS = {
     "ONNX": ("onnx", {"imgsz": list(STATIC)}, (STATIC,)),
     "ONNX dynamic": ("onnx", {"imgsz": 160, "dynamic": True}, OTHERS),
@@ -44,10 +53,13 @@ def make_checkpoint(model: str, attention: str, folder: Path, pictures: list) ->
     from ultralytics import RTDETR, YOLO
 
     from scsa_yolo.deploy.images import network_input
-    from scsa_yolo.graft import graft, to_yaml
+    from scsa_yolo.grafting import graft, to_yaml
 
     grafted = folder / f"{model}-{attention.lower()}.yaml"
-    grafted.write_text(to_yaml(graft(f"{model}.yaml", attention), header=f"{attention} in {model}"), encoding="utf-8")
+    grafted.write_text(
+        to_yaml(graft(f"{model}.yaml", attention), header=f"{attention} in {model}"),
+        encoding="utf-8",
+    )
     made = (RTDETR if model.startswith("rtdetr") else YOLO)(grafted)
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -59,10 +71,15 @@ def make_checkpoint(model: str, attention: str, folder: Path, pictures: list) ->
                 module.momentum = 0.5
                 module.train()
         stretch = model.startswith("rtdetr")
-        for size in (*OTHERS, STATIC) * 2:  # statistics that fit one size only make float32 itself inexact at another
+        for size in (
+            *OTHERS,
+            STATIC,
+        ) * 2:  # statistics that fit one size only make float32 itself inexact at another
             made.model(torch.from_numpy(network_input(pictures, (2, 3, *size), stretch=stretch)))
         for name, part in made.model.model[-1].named_children():
-            if name.endswith("cv3"):  # a fresh head's scores are below a thousandth, and show no error
+            if name.endswith(
+                "cv3"
+            ):  # a fresh head's scores are below a thousandth, and show no error
                 for branch in part:
                     branch[-1].bias.add_(5)
     made.model.eval()
@@ -106,7 +123,10 @@ def versions() -> dict[str, str]:
     """What the figures depend on."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("scsa-yolo", "ultralytics", "torch", "onnx", "onnxruntime", "openvino")}
+    return {
+        name: version(name)
+        for name in ("scsa-yolo", "ultralytics", "torch", "onnx", "onnxruntime", "openvino")
+    }
 
 
 def table(kept: dict) -> str:
@@ -120,10 +140,18 @@ def table(kept: dict) -> str:
         for attention in ATTENTIONS:
             row = [cells.get((model, attention, target)) for target in TARGETS]
             modules = next((str(cell["modules"]) for cell in row if cell and "modules" in cell), "")
-            lines.append(f"| {model} | {attention} | {modules} | " + " | ".join(map(_shown, row)) + " |")
+            lines.append(
+                f"| {model} | {attention} | {modules} | " + " | ".join(map(_shown, row)) + " |"
+            )
     done = [cell for cell in cells.values() if cell["equal"]]
     made = ", ".join(f"{name} {version}" for name, version in kept["versions"].items())
-    return "\n".join([*lines, "", f"{len(done)} of {len(MODELS) * len(ATTENTIONS) * len(TARGETS)} equal; {made}."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{len(done)} of {len(MODELS) * len(ATTENTIONS) * len(TARGETS)} equal; {made}.",
+        ]
+    )
 
 
 def _shown(cell: dict | None) -> str:
@@ -153,30 +181,52 @@ def save(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
-def run(models: list[str], attentions: list[str], targets: list[str], kept: dict, again: bool) -> int:
+def run(
+    models: list[str], attentions: list[str], targets: list[str], kept: dict, again: bool
+) -> int:
     """Run the chosen cells that the record lacks; returns how many failed."""
     records, failed = {(r["model"], r["attention"], r["target"]): r for r in kept["records"]}, 0
     from scsa_yolo.deploy.images import find_images, read_images
 
     pictures = read_images(find_images())
     for model, attention in ((model, attention) for model in models for attention in attentions):
-        left = [t for t in targets if again or not records.get((model, attention, t), {"equal": False})["equal"]]
+        left = [
+            t
+            for t in targets
+            if again or not records.get((model, attention, t), {"equal": False})["equal"]
+        ]
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint = make_checkpoint(model, attention, Path(folder), pictures) if left else Path()
+            checkpoint = (
+                make_checkpoint(model, attention, Path(folder), pictures) if left else Path()
+            )
             for target in left:
                 start, log = time.perf_counter(), io.StringIO()
                 try:
                     with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                         found = run_cell(checkpoint, target, pictures)
                 except Exception as error:  # noqa: BLE001  the other cells go on
-                    found = {"equal": False, "problems": [f"{type(error).__name__}: {error}".splitlines()[0]]}
+                    found = {
+                        "equal": False,
+                        "problems": [f"{type(error).__name__}: {error}".splitlines()[0]],
+                    }
                 failed += not found["equal"]
                 said = found.get("largest_relative_error", found["problems"])
                 seconds = time.perf_counter() - start
                 print(
-                    "ok  " if found["equal"] else "FAIL", model, attention, target, said, f"{seconds:.0f} s", flush=True
+                    "ok  " if found["equal"] else "FAIL",
+                    model,
+                    attention,
+                    target,
+                    said,
+                    f"{seconds:.0f} s",
+                    flush=True,
                 )
-                records[model, attention, target] = {"model": model, "attention": attention, "target": target, **found}
+                records[model, attention, target] = {
+                    "model": model,
+                    "attention": attention,
+                    "target": target,
+                    **found,
+                }
                 kept = {"versions": versions(), "records": list(records.values())}
                 save(RECORDS, json.dumps(kept, indent=1) + "\n")
     return failed
@@ -184,15 +234,23 @@ def run(models: list[str], attentions: list[str], targets: list[str], kept: dict
 
 def main() -> int:
     """Run the chosen cells; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, choices=ATTENTIONS)
     parser.add_argument("--target", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--again", action="store_true", help="run cells that the record has, too")
-    parser.add_argument("--table", action="store_true", help="run nothing; make the table from the record")
+    parser.add_argument(
+        "--table", action="store_true", help="run nothing; make the table from the record"
+    )
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the exporters' notes, once a cell
-    kept = json.loads(RECORDS.read_text(encoding="utf-8")) if RECORDS.exists() else {"versions": {}, "records": []}
+    kept = (
+        json.loads(RECORDS.read_text(encoding="utf-8"))
+        if RECORDS.exists()
+        else {"versions": {}, "records": []}
+    )
     failed = 0
     if not args.table:
         with tempfile.TemporaryDirectory() as settings:

@@ -1,10 +1,11 @@
-"""Every attention module in every detector: graft, train an epoch, reload, export to ONNX, compare the outputs.
+"""Every attention module in every detector: graft, train an epoch, reload, export to ONNX, compare
+the outputs.
 
     python benchmarks/graft_matrix.py                        all; about 20 minutes on 2 CPU cores
     python benchmarks/graft_matrix.py --attention EMA SE --model yolov8n
 
-One line a pair; records go to benchmarks/records/graft_matrix.json, and docs/matrix.md is written from them. Exit code
-1 if a pair fails. Needs the extra `export`.
+One line a pair; records go to benchmarks/records/graft_matrix.json, and docs/matrix.md is written
+from them. Exit code 1 if a pair fails. Needs the extra `export`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ TOLERANCE = 1e-3  # of raw outputs, relative to the largest
 
 def make_data(folder: Path) -> Path:
     """Draw a small demo set and return its YAML."""
-    from scsa_yolo.datasets.demo import make_demo
+    from scsa_yolo.datasets.demo.maker import make_demo
 
     root = make_demo(folder / "data", train=8, val=4, size=SIZE)
     path = folder / "data.yaml"
     path.write_text(
-        f"path: {root}\ntrain: images/train\nval: images/val\nnames: [vehicle, person, light]\n", encoding="utf-8"
+        f"path: {root}\ntrain: images/train\nval: images/val\nnames: [vehicle, person, light]\n",
+        encoding="utf-8",
     )
     return path
 
@@ -48,12 +50,15 @@ def run_pair(model: str, attention: str, data: Path, folder: Path) -> dict:
     import torch
     from ultralytics import RTDETR, YOLO
 
-    from scsa_yolo.graft import graft, to_yaml
+    from scsa_yolo.grafting import graft, to_yaml
     from scsa_yolo.host.transfer import attention_modules
 
     cls = RTDETR if model.startswith("rtdetr") else YOLO
     grafted = folder / f"{model}-{attention.lower()}.yaml"
-    grafted.write_text(to_yaml(graft(f"{model}.yaml", attention), header=f"{attention} in {model}"), encoding="utf-8")
+    grafted.write_text(
+        to_yaml(graft(f"{model}.yaml", attention), header=f"{attention} in {model}"),
+        encoding="utf-8",
+    )
     settings = {"optimizer": "AdamW", "lr0": 1e-4, "amp": False, "deterministic": False}
     trainer = cls(grafted)
     trainer.train(
@@ -68,9 +73,13 @@ def run_pair(model: str, attention: str, data: Path, folder: Path) -> dict:
     exported = loaded.export(format="onnx", imgsz=SIZE, device="cpu")
     x = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    (onnx_output, *_) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    onnx_output, *_ = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     reference = torch_output(cls(best), x)
-    if cls is RTDETR:  # queries come in the order of nearly equal scores: rounding may swap two, so rows are matched
+    if (
+        cls is RTDETR
+        # queries come in the order of nearly equal scores: rounding may swap two, so rows are
+        # matched
+    ):
         distance = np.abs(onnx_output[0][None] - reference[0][:, None]).max(axis=2)
         difference = max(distance.min(axis=0).max(), distance.min(axis=1).max())
     else:
@@ -98,9 +107,18 @@ def write_page(records: list[dict], versions: dict[str, str]) -> None:
     lines = [
         "# Every module in every detector",
         "",
-        "Each pair was grafted, trained for an epoch at 64 px on a drawn set, reloaded from its checkpoint, exported",
-        "to ONNX and compared with PyTorch on its raw output (for RT-DETR, whose queries are sorted by score, row by",
-        "nearest row). Cells: number of attention modules, and the largest error relative to the largest output.",
+        (
+            "Each pair was grafted, trained for an epoch at 64 px on a drawn set, reloaded from its"
+            " checkpoint, exported"
+        ),
+        (
+            "to ONNX and compared with PyTorch on its raw output (for RT-DETR, whose queries are"
+            " sorted by score, row by"
+        ),
+        (
+            "nearest row). Cells: number of attention modules, and the largest error relative to"
+            " the largest output."
+        ),
         f"Made by `python benchmarks/graft_matrix.py`; {made}.",
         "",
         "| attention | " + " | ".join(MODELS) + " |",
@@ -109,7 +127,10 @@ def write_page(records: list[dict], versions: dict[str, str]) -> None:
     cells = {(r["model"], r["attention"]): r for r in records}
     for attention in ATTENTIONS:
         row = [cells.get((model, attention)) for model in MODELS]
-        shown = ["not run" if r is None else f"{r['modules']}, {r['onnx_relative_error']:.0e}" for r in row]
+        shown = [
+            "not run" if r is None else f"{r['modules']}, {r['onnx_relative_error']:.0e}"
+            for r in row
+        ]
         lines.append(f"| {attention} | " + " | ".join(shown) + " |")
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -118,12 +139,16 @@ def versions() -> dict[str, str]:
     """What the figures depend on."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("scsa-yolo", "ultralytics", "torch", "onnx", "onnxruntime")}
+    return {
+        name: version(name) for name in ("scsa-yolo", "ultralytics", "torch", "onnx", "onnxruntime")
+    }
 
 
 def main() -> int:
     """Run the chosen pairs; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, choices=ATTENTIONS)
     args = parser.parse_args()

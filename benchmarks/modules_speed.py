@@ -1,10 +1,12 @@
-"""All eleven modules against the same written plainly: forward, a training step, and their ONNX graphs.
+"""All eleven modules against the same written plainly: forward, a training step, and their ONNX
+graphs.
 
-    python benchmarks/modules_speed.py [--threads 2] [--modules EMA,CPCA] [--forward 100] [--steps 20]
+    python benchmarks/modules_speed.py [--threads 2] [--modules EMA,CPCA] [--forward 100] [--steps
+    20]
 
-Interleaved, ratio of medians. Nodes are counted after onnxslim, with weights and running statistics moved off their
-initial values, at which multiplications by 1 fold away. Writes benchmarks/records/modules_speed.json when all modules
-are measured, and prints a table.
+Interleaved, ratio of medians. Nodes are counted after onnxslim, with weights and running statistics
+moved off their initial values, at which multiplications by 1 fold away. Writes
+benchmarks/records/modules_speed.json when all modules are measured, and prints a table.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ def twins(name: str, channels: int) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     ours = create_attention(name, channels)
     with torch.no_grad():
-        for tensor in (*ours.parameters(), *(b for key, b in ours.named_buffers() if "running" in key)):
+        for tensor in (
+            *ours.parameters(),
+            *(b for key, b in ours.named_buffers() if "running" in key),
+        ):
             tensor.add_(torch.rand_like(tensor), alpha=0.1)
     if name != "SCSA":
         return oracles("plain_modules").Plain(copy.deepcopy(ours)), ours
@@ -77,7 +82,9 @@ def runner(graph: Any, x: torch.Tensor, threads: int) -> Callable[[], list[Any]]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     feed = {"x": x.numpy()}
     return lambda: session.run(None, feed)
 
@@ -93,7 +100,9 @@ def measure(name: str, channels: int, side: int, args: argparse.Namespace) -> di
     x = torch.randn(1, channels, side, side)
     with torch.no_grad():
         expected = plain(x)
-        torch.testing.assert_close(ours(x), expected, rtol=1e-5, atol=1e-5 * max(1.0, expected.abs().max().item()))
+        torch.testing.assert_close(
+            ours(x), expected, rtol=1e-5, atol=1e-5 * max(1.0, expected.abs().max().item())
+        )
         forward = medians([lambda: plain(x), lambda: ours(x)], args.forward)
     exported = fix_size(fold(copy.deepcopy(ours)))  # as Ultralytics' export has it
     graphs = [onnx_graph(module, x) for module in (plain, exported)]
@@ -120,7 +129,8 @@ def measure(name: str, channels: int, side: int, args: argparse.Namespace) -> di
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     times = "".join(
-        f"{row[f'{kind}_ms']:>10.3f} {row[f'{kind}_speedup']:>6.2f}x" for kind in ("forward", "step", "onnxruntime")
+        f"{row[f'{kind}_ms']:>10.3f} {row[f'{kind}_speedup']:>6.2f}x"
+        for kind in ("forward", "step", "onnxruntime")
     )
     kept = f"{row['full_size_kept_plain']} -> {row['full_size_kept']}"
     nodes = f"{row['nodes_plain']} -> {row['nodes']}"
@@ -129,10 +139,16 @@ def line(row: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure all modules at all shapes; see the module's docstring."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--modules", default=",".join(NAMES), help="names, with commas between them")
-    parser.add_argument("--forward", type=int, default=100, help="rounds of forward passes (batch 1)")
+    parser.add_argument(
+        "--modules", default=",".join(NAMES), help="names, with commas between them"
+    )
+    parser.add_argument(
+        "--forward", type=int, default=100, help="rounds of forward passes (batch 1)"
+    )
     parser.add_argument("--steps", type=int, default=20, help="rounds of training steps (batch 8)")
     args = parser.parse_args()
     names = args.modules.split(",")
@@ -140,7 +156,10 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown modules {', '.join(unknown)}. Known: {', '.join(NAMES)}")
     torch.set_num_threads(args.threads)
-    print("module, channels, side; ms and gain over plain: forward, step, ONNX Runtime; full-size kept; ONNX nodes")
+    print(
+        "module, channels, side; ms and gain over plain: forward, step, ONNX Runtime; full-size"
+        " kept; ONNX nodes"
+    )
     rows = []
     for name in names:
         for channels, side in SHAPES:
@@ -149,7 +168,12 @@ def main() -> None:
     if set(names) != set(NAMES):
         return
     machine = platform.processor() or platform.machine()
-    record = {"torch": torch.__version__, "threads": args.threads, "machine": machine, "load": os.getloadavg()}
+    record = {
+        "torch": torch.__version__,
+        "threads": args.threads,
+        "machine": machine,
+        "load": os.getloadavg(),
+    }
     path = HERE / "records" / "modules_speed.json"
     path.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 

@@ -1,13 +1,15 @@
-"""From a picture to a detector's input, and from its raw output to boxes, with numpy and OpenCV alone.
+"""From a picture to a detector's input, and from its raw output to boxes, with numpy and OpenCV
+alone.
 
-Copy this file beside the one for your runtime. It does what Ultralytics does around an exported detector: letterbox
-(RT-DETR: stretch), RGB in 0 to 1, and then one of three outputs is read:
+Copy this file beside the one for your runtime. It does what Ultralytics does around an exported
+detector: letterbox (RT-DETR: stretch), RGB in 0 to 1, and then one of three outputs is read:
 
-- (1, 4 + classes, anchors): centre, size and a score for each class, in pixels of the input; overlapping boxes of one
-  class are suppressed here (YOLOv8, v9, 11, 12; v10 and 26 by default);
-- (1, boxes, 6): corners in pixels, score and class, nothing to suppress (``nms=True``; v10 and 26 end to end);
-- (1, queries, 6) of RT-DETR: centre and size as shares of the picture, score and class; (1, queries, 4 + classes)
-  with a score for each class in older releases.
+- (1, 4 + classes, anchors): centre, size and a score for each class, in pixels of the input;
+  overlapping boxes of one class are suppressed here (YOLOv8, v9, 11, 12; v10 and 26 by default);
+- (1, boxes, 6): corners in pixels, score and class, nothing to suppress (``nms=True``; v10 and 26
+  end to end);
+- (1, queries, 6) of RT-DETR: centre and size as shares of the picture, score and class; (1,
+  queries, 4 + classes) with a score for each class in older releases.
 """
 
 from __future__ import annotations
@@ -43,11 +45,18 @@ class Detector:
     dtype: type = np.float32
 
     def __post_init__(self) -> None:
-        missing = [name for name in ("names", "imgsz", "stride", "head") if name not in self.metadata]
+        missing = [
+            name for name in ("names", "imgsz", "stride", "head") if name not in self.metadata
+        ]
         if missing:
-            raise ValueError(f"the model lacks {', '.join(missing)} in its metadata: export it with Ultralytics")
+            raise ValueError(
+                f"the model lacks {', '.join(missing)} in its metadata: export it with Ultralytics"
+            )
         if self.metadata.get("task", "detect") != "detect":
-            raise ValueError(f"the model's task is {self.metadata['task']!r}; this example reads boxes of detectors")
+            raise ValueError(
+                f"the model's task is {self.metadata['task']!r}; this example reads boxes of"
+                " detectors"
+            )
 
     @property
     def names(self) -> dict[int, str]:
@@ -67,11 +76,18 @@ class Detector:
     @property
     def needs_suppression(self) -> bool:
         """Whether the raw output is one of anchors."""
-        end_to_end = self.metadata.get("end2end", False) or self.metadata.get("args", {}).get("nms", False)
+        end_to_end = self.metadata.get("end2end", False) or self.metadata.get("args", {}).get(
+            "nms", False
+        )
         return not (self.stretches or end_to_end)
 
     def detect(
-        self, picture: np.ndarray, conf: float = 0.25, iou: float = 0.7, imgsz: int | None = None, limit: int = 300
+        self,
+        picture: np.ndarray,
+        conf: float = 0.25,
+        iou: float = 0.7,
+        imgsz: int | None = None,
+        limit: int = 300,
     ) -> np.ndarray:
         """Find the objects in a picture.
 
@@ -88,12 +104,18 @@ class Detector:
         if self.dynamic:
             size = tuple(self.metadata["imgsz"]) if imgsz is None else (imgsz, imgsz)
         elif imgsz not in (None, *self.shape[2:]):
-            raise ValueError(f"the model was exported for {self.shape[2]}x{self.shape[3]} pixels alone")
+            raise ValueError(
+                f"the model was exported for {self.shape[2]}x{self.shape[3]} pixels alone"
+            )
         else:
             size = self.shape[2:]
-        placed, scale, offset = place(picture, size, self.metadata["stride"], self.dynamic, self.stretches)
+        placed, scale, offset = place(
+            picture, size, self.metadata["stride"], self.dynamic, self.stretches
+        )
         x = placed[:, :, ::-1].transpose(2, 0, 1)[None].astype(self.dtype) / 255
-        raw = self.infer(np.ascontiguousarray(np.repeat(x, self.shape[0] or 1, axis=0)))[0].astype(np.float32)
+        raw = self.infer(np.ascontiguousarray(np.repeat(x, self.shape[0] or 1, axis=0)))[0].astype(
+            np.float32
+        )
         if self.needs_suppression:
             found = suppress(candidates(raw.T, conf), iou)
         elif raw.shape[1] == 6:
@@ -122,7 +144,8 @@ def place(
         stretch: Fill the input, whatever the picture's proportions.
 
     Returns:
-        The input's picture; pixels of the input for each of the picture's, in x and y; offset in x and y.
+        The input's picture; pixels of the input for each of the picture's, in x and y; offset in x
+        and y.
     """
     (height, width), (high, wide) = picture.shape[:2], size
     if stretch:
@@ -141,7 +164,9 @@ def place(
 
 
 def candidates(rows: np.ndarray, conf: float) -> np.ndarray:
-    """From rows of centre, size and a score for each class to rows of corners, best score and its class."""
+    """From rows of centre, size and a score for each class to rows of corners, best score and its
+    class.
+    """
     best = rows[:, 4:].argmax(axis=1)
     score = rows[np.arange(len(rows)), 4 + best]
     keep = score > conf
@@ -155,14 +180,19 @@ def corners(boxes: np.ndarray) -> np.ndarray:
 
 
 def suppress(boxes: np.ndarray, iou: float) -> np.ndarray:
-    """Take the best box, drop those of its class that overlap it by more than ``iou``, and so on; (N, 6) each."""
+    """Take the best box, drop those of its class that overlap it by more than ``iou``, and so on;
+    (N, 6) each.
+    """
     boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     keep, left = [], np.arange(len(boxes))
     while len(left):
         best, left = left[0], left[1:]
         keep.append(best)
-        low, high = np.maximum(boxes[left, :2], boxes[best, :2]), np.minimum(boxes[left, 2:4], boxes[best, 2:4])
+        low, high = (
+            np.maximum(boxes[left, :2], boxes[best, :2]),
+            np.minimum(boxes[left, 2:4], boxes[best, 2:4]),
+        )
         common = np.clip(high - low, 0, None).prod(axis=1)
         overlap = common / np.maximum(area[left] + area[best] - common, 1e-12)
         left = left[(overlap <= iou) | (boxes[left, 5] != boxes[best, 5])]
@@ -187,26 +217,43 @@ def draw(picture: np.ndarray, found: np.ndarray, names: dict[int, str]) -> np.nd
         color = (255 * blue, 255 * green, 255 * red)
         cv2.rectangle(drawn, (left, top), (right, bottom), color, thick)
         text = f"{names[int(number)]} {score:.2f}"
-        cv2.putText(drawn, text, (left, max(top - 3, 10)), cv2.FONT_HERSHEY_SIMPLEX, 0.4 * thick, color, thick)
+        cv2.putText(
+            drawn,
+            text,
+            (left, max(top - 3, 10)),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.4 * thick,
+            color,
+            thick,
+        )
     return drawn
 
 
-def command(load: Callable[[Path], Detector], description: str, argv: Sequence[str] | None = None) -> int:
+def command(
+    load: Callable[[Path], Detector], description: str, argv: Sequence[str] | None = None
+) -> int:
     """Run an example: read a model and a picture, print the boxes, and draw them when asked to."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("model", type=Path, help="the exported model")
     parser.add_argument("picture", type=Path)
     parser.add_argument("-o", "--output", type=Path, help="draw the boxes and write this picture")
-    parser.add_argument("--conf", type=float, default=0.25, help="least score of a box (default: 0.25)")
+    parser.add_argument(
+        "--conf", type=float, default=0.25, help="least score of a box (default: 0.25)"
+    )
     parser.add_argument("--iou", type=float, default=0.7, help="of the suppression (default: 0.7)")
-    parser.add_argument("--imgsz", type=int, help="long side of the input in pixels, for models of any size")
+    parser.add_argument(
+        "--imgsz", type=int, help="long side of the input in pixels, for models of any size"
+    )
     args = parser.parse_args(argv)
     try:
         picture = read(args.picture)
         detector = load(args.model)
         found = detector.detect(picture, args.conf, args.iou, args.imgsz)
         for *box, score, number in found:
-            print(f"{detector.names[int(number)]} {score:.3f} " + " ".join(f"{value:.1f}" for value in box))
+            print(
+                f"{detector.names[int(number)]} {score:.3f} "
+                + " ".join(f"{value:.1f}" for value in box)
+            )
         print(f"{len(found)} boxes", file=sys.stderr)
         if args.output:
             drawn = draw(picture, found, detector.names)

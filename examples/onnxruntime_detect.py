@@ -3,7 +3,8 @@
     pip install onnxruntime opencv-python numpy
     python onnxruntime_detect.py best.onnx street.jpg -o out.jpg
 
-Neither torch, Ultralytics nor scsa_yolo is needed: the attention is part of the graph. ``boxes.py`` lies beside this.
+Neither torch, Ultralytics nor scsa_yolo is needed: the attention is part of the graph. ``boxes.py``
+    lies beside this.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def load(path: Path) -> boxes.Detector:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     known = onnxruntime.get_available_providers()
-    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
+    providers = [
+        name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known
+    ]
     try:
         session = onnxruntime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # ONNX Runtime has a family of its own, some of it without names

@@ -3,7 +3,8 @@
     pip install openvino opencv-python numpy pyyaml
     python openvino_detect.py best_openvino_model street.jpg -o out.jpg
 
-Neither torch, Ultralytics nor scsa_yolo is needed: the attention is part of the graph. ``boxes.py`` lies beside this.
+Neither torch, Ultralytics nor scsa_yolo is needed: the attention is part of the graph. ``boxes.py``
+    lies beside this.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ def load(path: Path, device: str = "CPU") -> boxes.Detector:
     """Open the folder that an export wrote; devices are OpenVINO's: CPU, GPU, NPU."""
     files = sorted(path.glob("*.xml"))
     if not files or not (path / "metadata.yaml").is_file():
-        raise FileNotFoundError(f"{path}: not a folder of an OpenVINO export: it lacks an .xml or metadata.yaml")
+        raise FileNotFoundError(
+            f"{path}: not a folder of an OpenVINO export: it lacks an .xml or metadata.yaml"
+        )
     core = openvino.Core()
     try:
         graph = core.read_model(files[0])
@@ -29,7 +32,9 @@ def load(path: Path, device: str = "CPU") -> boxes.Detector:
         raise ValueError(f"{path}: OpenVINO cannot open this: {error}") from error
     return boxes.Detector(
         infer=lambda x: compiled(x)[0],
-        shape=tuple(side.get_length() if side.is_static else None for side in graph.input().partial_shape),
+        shape=tuple(
+            side.get_length() if side.is_static else None for side in graph.input().partial_shape
+        ),
         metadata=yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8")),
     )
 

@@ -1,23 +1,31 @@
-"""SCSA and other attention modules for real-time detectors, as an extension of unmodified Ultralytics.
+"""SCSA and other attention modules for real-time detectors, as an extension of unmodified
+Ultralytics.
 
-Importing this package teaches Ultralytics the model YAMLs of ``models/``, the data sets of ``data/`` and rows such as
-``C2f_SCSA``. An installed package does the same by itself whenever torch is imported: see ``scsa_yolo/host/README.md``.
-The import reads the standard library alone; torch and Ultralytics are imported when a name is used.
+Importing this package teaches Ultralytics the model YAMLs of ``models/``, the data sets of
+``data/`` and rows such as
+``C2f_SCSA``. An installed package does the same by itself whenever torch is imported: see
+``scsa_yolo/host/README.md``. The import reads the standard library alone; torch and Ultralytics are
+imported when a name is used.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from scsa_yolo.host import autoload, register, registered, unregister
 
 if TYPE_CHECKING:
-    from scsa_yolo.attention import PCSA, SCSA, SMSA, attention_names, create_attention, register_attention
-    from scsa_yolo.graft import graft
-    from scsa_yolo.inject import inject
+    from scsa_yolo.attention import (
+        PCSA,
+        SCSA,
+        SMSA,
+        attention_names,
+        create_attention,
+        register_attention,
+    )
+    from scsa_yolo.grafting import graft
+    from scsa_yolo.injection import inject
 
 __version__ = "0.1.0"
 
@@ -27,8 +35,8 @@ _LAZY = {
     "SMSA": "scsa_yolo.attention",
     "attention_names": "scsa_yolo.attention",
     "create_attention": "scsa_yolo.attention",
-    "graft": "scsa_yolo.graft",
-    "inject": "scsa_yolo.inject",
+    "graft": "scsa_yolo.grafting",
+    "inject": "scsa_yolo.injection",
     "register_attention": "scsa_yolo.attention",
 }
 
@@ -51,22 +59,14 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _LAZY:
-        raise AttributeError(f"module 'scsa_yolo' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'scsa_yolo' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-class _Package(ModuleType):
-    """This package: ``scsa_yolo.graft`` and ``scsa_yolo.inject`` are the functions, whoever imported their modules."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _LAZY and isinstance(value, ModuleType):  # the import system binds a submodule under its name
-            value = getattr(value, name)
-        super().__setattr__(name, value)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-sys.modules[__name__].__class__ = _Package
 autoload.main()

@@ -1,7 +1,8 @@
 """The ``scsa-yolo`` command: a thin face over the rooms of the package.
 
-A command is one entry of :data:`COMMANDS`. Its two functions add its arguments and call a room; what they import beyond
-the standard library they import inside, so that ``--help`` is there at once.
+A command is one entry of :data:`COMMANDS`. Its two functions add its arguments and call a room;
+what they import beyond the standard library they import inside, so that ``--help`` is there at
+once.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from typing import TYPE_CHECKING, NoReturn
 from scsa_yolo import __version__
 
 if TYPE_CHECKING:
-    from scsa_yolo.catalogue import Row
+    from scsa_yolo.modelfiles.catalogue import Row
 
 USAGE_ERROR = 2
 
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand: one line of what it does, examples, its arguments, and what it runs (returning the exit code)."""
+    """A subcommand: one line of what it does, examples, its arguments, and what it runs (returning
+    the exit code).
+    """
 
     summary: str
     examples: str
@@ -41,7 +44,7 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from scsa_yolo import doctor
+    from scsa_yolo.commands import doctor
 
     found = []
     for check in doctor.checks():
@@ -53,12 +56,22 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("text", nargs="?", default="", help="list only names that contain this, such as yolo11 or -seg")
+    parser.add_argument(
+        "text",
+        nargs="?",
+        default="",
+        help="list only names that contain this, such as yolo11 or -seg",
+    )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
-        "--scales", default="", metavar="nsmlx", help="list these sizes (default: each family's smallest)"
+        "--scales",
+        default="",
+        metavar="nsmlx",
+        help="list these sizes (default: each family's smallest)",
     )
-    sizes.add_argument("--all-scales", action="store_true", help="list every size; large ones take seconds each")
+    sizes.add_argument(
+        "--all-scales", action="store_true", help="list every size; large ones take seconds each"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV")
@@ -66,14 +79,18 @@ def _models_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _models(args: argparse.Namespace) -> int:
     _keep_stdout_for_results()
-    from scsa_yolo import catalogue
+    from scsa_yolo.modelfiles import catalogue
 
     every = catalogue.entries()
     chosen = catalogue.select(every, args.text, None if args.all_scales else args.scales)
     rows = catalogue.rows(chosen)
     if args.json or args.csv:
         listed = list(_progress(rows, len(chosen)))
-        print(json.dumps([asdict(row) for row in listed], indent=2) if args.json else catalogue.as_csv(listed))
+        print(
+            json.dumps([asdict(row) for row in listed], indent=2)
+            if args.json
+            else catalogue.as_csv(listed)
+        )
         return 0
     print(catalogue.HEADER, flush=True)
     for row in _progress(rows, len(chosen)):
@@ -81,11 +98,13 @@ def _models(args: argparse.Namespace) -> int:
     print(f"\n{catalogue.NOTE}")
     if len(chosen) < len(every) and not args.text:
         print(
-            f"{len(every) - len(chosen)} more sizes: scsa-yolo models --all-scales, or a name: scsa-yolo models yolo11s"
+            f"{len(every) - len(chosen)} more sizes: scsa-yolo models --all-scales, or a name:"
+            " scsa-yolo models yolo11s"
         )
     for path in catalogue.training_settings():
         print(
-            f"Training settings, no model: {path.name}: yolo train cfg={path.name} model=rtdetr-r18-scsa.yaml data=..."
+            f"Training settings, no model: {path.name}: yolo train cfg={path.name}"
+            " model=rtdetr-r18-scsa.yaml data=..."
         )
     return 0
 
@@ -104,14 +123,23 @@ def _progress(rows: Iterator[Row], total: int) -> Iterator[Row]:
 
 def _graft_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", help="name or path of a model YAML; a scale letter in a stock name is kept: yolo11s.yaml"
+        "model",
+        help="name or path of a model YAML; a scale letter in a stock name is kept: yolo11s.yaml",
     )
     parser.add_argument("attention", help="name of the attention module, such as SCSA or EMA")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write this file (default: print)")
     parser.add_argument(
-        "--slot", default="mid", help="mid: before the unit's last convolution (default); out: after it"
+        "-o", "--output", metavar="FILE", type=Path, help="write this file (default: print)"
     )
-    parser.add_argument("--rows", metavar="2,4,6", help="layer numbers that get it (default: all with residual units)")
+    parser.add_argument(
+        "--slot",
+        default="mid",
+        help="mid: before the unit's last convolution (default); out: after it",
+    )
+    parser.add_argument(
+        "--rows",
+        metavar="2,4,6",
+        help="layer numbers that get it (default: all with residual units)",
+    )
     parser.add_argument(
         "--option",
         action="append",
@@ -119,13 +147,16 @@ def _graft_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="option of the attention, such as window=9; repeatable",
     )
-    parser.add_argument("--start", help="identity: start as the model without attention; paper: as published (default)")
+    parser.add_argument(
+        "--start",
+        help="identity: start as the model without attention; paper: as published (default)",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
 
 
 def _graft(args: argparse.Namespace) -> int:
     _keep_stdout_for_results()
-    from scsa_yolo import graft_file
+    from scsa_yolo.modelfiles import graft_file
 
     if args.output is not None:
         graft_file.refuse_existing(args.output, force=args.force)
@@ -148,19 +179,25 @@ def _graft(args: argparse.Namespace) -> int:
 
 
 def _keep_stdout_for_results() -> None:
-    """Import Ultralytics while stdout is stderr, where its logger then writes: ``graft ... > my.yaml`` stays YAML."""
+    """Import Ultralytics while stdout is stderr, where its logger then writes: ``graft ... >
+    my.yaml`` stays YAML.
+    """
     with contextlib.redirect_stdout(sys.stderr):
         import ultralytics.utils  # noqa: F401
 
 
-# Commands whose rooms bring their own arguments: modules with add_arguments(parser) and run(args) -> exit code.
+# Commands whose rooms bring their own arguments: modules with add_arguments(parser) and run(args)
+# -> exit code.
 _DATA = {
-    "convert": ("scsa_yolo.datasets.command", "turn a native format into Ultralytics' layout"),
-    "check": ("scsa_yolo.datasets.check", "say what is wrong with a data set"),
-    "show": ("scsa_yolo.datasets.show", "draw samples of a data set"),
+    "convert": (
+        "scsa_yolo.datasets.convert.command",
+        "turn a native format into Ultralytics' layout",
+    ),
+    "check": ("scsa_yolo.datasets.check.command", "say what is wrong with a data set"),
+    "show": ("scsa_yolo.datasets.show.command", "draw samples of a data set"),
 }
 _EVALUATE = "scsa_yolo.evaluation.command"
-_BENCH = "scsa_yolo.deploy.bench_command"
+_BENCH = "scsa_yolo.benchmark.command"
 _EXPORT = "scsa_yolo.deploy.command"
 _STUDY = "scsa_yolo.study.command"
 
@@ -202,13 +239,14 @@ COMMANDS: dict[str, Command] = {
     ),
     "graft": Command(
         "put an attention module into the residual units of any model YAML",
-        "scsa-yolo graft yolo11s-seg.yaml EMA -o yolo11s-seg-ema.yaml\n"
-        "scsa-yolo graft yolov8n.yaml SCSA --rows 4,6,8 --option window=9 --option gate=softmax --start identity",
+        "scsa-yolo graft yolo11s-seg.yaml EMA -o yolo11s-seg-ema.yaml\nscsa-yolo graft yolov8n.yaml"
+        " SCSA --rows 4,6,8 --option window=9 --option gate=softmax --start identity",
         _graft_arguments,
         _graft,
     ),
     "data": Command(
-        "convert a data set from its native format, check one before training, or draw samples of it",
+        "convert a data set from its native format, check one before training, or draw samples"
+        " of it",
         "scsa-yolo data convert visdrone ~/VisDrone ~/datasets/VisDrone-scsa\n"
         "scsa-yolo data check scsa-demo.yaml\n"
         "scsa-yolo data show scsa-demo.yaml -o samples.png",
@@ -234,7 +272,8 @@ COMMANDS: dict[str, Command] = {
     "study": _room(
         _STUDY,
         "compare models on your data with paired seeds, and say what the numbers carry",
-        "scsa-yolo study init plan.yaml\nscsa-yolo study run plan.yaml\nscsa-yolo study report runs/study/demo",
+        "scsa-yolo study init plan.yaml\nscsa-yolo study run plan.yaml\nscsa-yolo study report"
+        " runs/study/demo",
     ),
 }
 
@@ -250,9 +289,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     top = _Parser(
         prog="scsa-yolo",
-        description="SCSA and other attention modules for YOLO and RT-DETR, on unmodified Ultralytics.",
-        epilog="Training, validation and export are the stock yolo command: "
-        "yolo train model=yolov8n-scsa.yaml data=scsa-demo.yaml imgsz=320 epochs=20",
+        description=(
+            "SCSA and other attention modules for YOLO and RT-DETR, on unmodified Ultralytics."
+        ),
+        epilog=(
+            "Training, validation and export are the stock yolo command: "
+            "yolo train model=yolov8n-scsa.yaml data=scsa-demo.yaml imgsz=320 epochs=20"
+        ),
     )
     top.add_argument("--version", action="version", version=f"scsa-yolo {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="command", required=True)
@@ -261,7 +304,8 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=command.summary,
             description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-            epilog="examples:\n" + "\n".join(f"  {example}" for example in command.examples.splitlines()),
+            epilog="examples:\n"
+            + "\n".join(f"  {example}" for example in command.examples.splitlines()),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)

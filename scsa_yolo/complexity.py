@@ -1,11 +1,13 @@
-"""What a model costs: parameters, and floating-point operations with the attention's matrix products.
+"""What a model costs: parameters, and floating-point operations with the attention's matrix
+products.
 
-Two counters work together, because neither sees everything. Ultralytics' own, behind ``model.info()``, counts the stock
-layers (convolutions, linear layers, norms; newer releases matrix products too), on small pictures that it extrapolates
-from. What attention does between its layers, and on maps that it has pooled, extrapolates badly, so torch's operator
-counter takes the attention modules at the full map sizes: convolutions and matrix products, as a GPU runs them. One
-multiplication with its addition is two operations in both. Gates, pooling and other elementwise work of the attention
-is in neither.
+Two counters work together, because neither sees everything. Ultralytics' own, behind
+``model.info()``, counts the stock layers (convolutions, linear layers, norms; newer releases matrix
+products too), on small pictures that it extrapolates from. What attention does between its layers,
+and on maps that it has pooled, extrapolates badly, so torch's operator
+counter takes the attention modules at the full map sizes: convolutions and matrix products, as a
+GPU runs them. One multiplication with its addition is two operations in both. Gates, pooling and
+other elementwise work of the attention is in neither.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ import torch
 from torch import nn
 
 IMGSZ = 640  # pixels; the size of Ultralytics' and the paper's tables
-_OF_A_LAYER = ("i", "f", "type", "np")  # what parse_model writes on each layer, and BaseModel.predict reads
+_OF_A_LAYER = (
+    "i",
+    "f",
+    "type",
+    "np",
+)  # what parse_model writes on each layer, and BaseModel.predict reads
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,8 @@ class Cost:
 
 
 def load(name: str | Path) -> Any:
-    """Build a model YAML as the ``yolo`` command does and return the ``YOLO`` or ``RTDETR`` object, on the CPU.
+    """Build a model YAML as the ``yolo`` command does and return the ``YOLO`` or ``RTDETR`` object,
+    on the CPU.
 
     Raises:
         ValueError: The YAML is no model, or holds rows that cannot be built.
@@ -53,11 +61,17 @@ def load(name: str | Path) -> Any:
     from ultralytics import RTDETR, YOLO
 
     with quiet():
-        return RTDETR(str(name)) if "rtdetr" in Path(name).stem.lower() else YOLO(str(name), verbose=False)
+        return (
+            RTDETR(str(name))
+            if "rtdetr" in Path(name).stem.lower()
+            else YOLO(str(name), verbose=False)
+        )
 
 
 def cost(model: nn.Module, imgsz: int = IMGSZ) -> Cost:
-    """Count parameters and operations of a built model at ``imgsz`` x ``imgsz`` pixels; it is left as it was."""
+    """Count parameters and operations of a built model at ``imgsz`` x ``imgsz`` pixels; it is left
+    as it was.
+    """
     from ultralytics.utils.torch_utils import get_flops
 
     own = attention_flops(model, imgsz)
@@ -67,13 +81,15 @@ def cost(model: nn.Module, imgsz: int = IMGSZ) -> Cost:
 
 
 def attention_flops(model: nn.Module, imgsz: int = IMGSZ, device: str = "meta") -> int:
-    """Count the convolutions and matrix products of the attention modules at the sizes of their maps.
+    """Count the convolutions and matrix products of the attention modules at the sizes of their
+    maps.
 
     Args:
         model: A built model of Ultralytics.
         imgsz: Side of the picture in pixels.
-        device: ``"meta"`` counts the operators that a GPU and an exported graph run, without computing anything; on a
-            CPU some convolutions run as sums of elementwise products, which no counter sees.
+        device: ``"meta"`` counts the operators that a GPU and an exported graph run, without
+            computing anything; on a CPU some convolutions run as sums of elementwise products,
+            which no counter sees.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -89,7 +105,9 @@ def attention_flops(model: nn.Module, imgsz: int = IMGSZ, device: str = "meta") 
     return total
 
 
-def map_shapes(model: nn.Module, names: tuple[str, ...], imgsz: int = IMGSZ) -> dict[str, torch.Size]:
+def map_shapes(
+    model: nn.Module, names: tuple[str, ...], imgsz: int = IMGSZ
+) -> dict[str, torch.Size]:
     """Return the input shape of the named modules for one picture, without computing anything."""
     if not names:
         return {}
@@ -124,7 +142,9 @@ def without_attention(model: nn.Module) -> nn.Module:
     for name, module in attention_modules(copy).items():
         parent, _, child = name.rpartition(".")
         identity = nn.Identity()
-        identity.__dict__.update({key: vars(module)[key] for key in _OF_A_LAYER if key in vars(module)})
+        identity.__dict__.update(
+            {key: vars(module)[key] for key in _OF_A_LAYER if key in vars(module)}
+        )
         setattr(copy.get_submodule(parent), child, identity)
     return copy
 

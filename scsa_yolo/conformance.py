@@ -1,4 +1,6 @@
-"""The checks that :func:`scsa_yolo.testing.check_attention` runs, one small function each, and what they are run on."""
+"""The checks that :func:`scsa_yolo.testing.check_attention` runs, one small function each, and what
+they are run on.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Factory = Callable[[int], nn.Module]
 Size = tuple[int, int]
 
 LARGE = 1e3  # magnitude of the autocast checks' input
-TOLERANCE = 1e-5  # of what must be equal up to the order of float32 sums, relative to the largest value
+TOLERANCE = (
+    1e-5  # of what must be equal up to the order of float32 sums, relative to the largest value
+)
 SEEDS = 5  # sets of parameters after which one without a gradient counts as unused
 OPSET = 13
 # What torch says about the exporters that Ultralytics uses; nothing in a module can change it.
@@ -55,7 +59,11 @@ class Subject:
         torch.manual_seed(seed)
         module = self.build(channels)
         if not isinstance(module, nn.Module):
-            raise self.broken(channels, f"the factory returned {type(module).__name__}", "return a torch.nn.Module")
+            raise self.broken(
+                channels,
+                f"the factory returned {type(module).__name__}",
+                "return a torch.nn.Module",
+            )
         with torch.no_grad():
             for parameter in module.parameters():
                 parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -80,7 +88,9 @@ class Subject:
 def _same(actual: torch.Tensor, expected: torch.Tensor) -> bool:
     """Equal up to the order of float32 sums."""
     scale = max(1.0, expected.abs().max().item())
-    return actual.shape == expected.shape and bool((actual - expected).abs().max() <= TOLERANCE * scale)
+    return actual.shape == expected.shape and bool(
+        (actual - expected).abs().max() <= TOLERANCE * scale
+    )
 
 
 def check_build(subject: Subject, channels: int) -> None:
@@ -92,7 +102,9 @@ def check_repr(subject: Subject, channels: int) -> None:
     """Name the class in repr, so that a printed model shows which attention it has."""
     module = subject.module(channels)
     if type(module).__name__ not in repr(module):
-        raise subject.broken(channels, f"repr is {repr(module)[:80]!r}", "let repr hold the class name")
+        raise subject.broken(
+            channels, f"repr is {repr(module)[:80]!r}", "let repr hold the class name"
+        )
 
 
 def check_shape(subject: Subject, channels: int) -> None:
@@ -130,14 +142,19 @@ def check_one_image(subject: Subject, channels: int) -> None:
     for size in subject.sizes:
         x, module = subject.input(channels, size), subject.module(channels)
         if not _same(module(x[:1]), module(x)[:1]):
-            raise subject.broken(channels, f"at {size} an image's result depends on the others", "keep dim 0 apart")
+            raise subject.broken(
+                channels, f"at {size} an image's result depends on the others", "keep dim 0 apart"
+            )
         module.train()(x[:1])
 
 
 def check_input_kept(subject: Subject, channels: int) -> None:
     """Leave the input as it is: the shortcut of a residual unit reads it again."""
     for training in (True, False):
-        module, x = subject.module(channels).train(training), subject.input(channels, subject.largest)
+        module, x = (
+            subject.module(channels).train(training),
+            subject.input(channels, subject.largest),
+        )
         before, version = x.clone(), x._version
         module(x)
         if x._version != version or not torch.equal(x, before):
@@ -149,13 +166,17 @@ def check_memory_format(subject: Subject, channels: int) -> None:
     """Give the same numbers for a map in channels-last order."""
     module, x = subject.module(channels), subject.input(channels, subject.largest)
     if not _same(module(x.contiguous(memory_format=torch.channels_last)), module(x)):
-        raise subject.broken(channels, "channels_last changes the output", "use reshape, not view or as_strided")
+        raise subject.broken(
+            channels, "channels_last changes the output", "use reshape, not view or as_strided"
+        )
 
 
 def check_gradients(subject: Subject, channels: int) -> None:
     """Give the input and every parameter a finite gradient, not zero at every size."""
     silent: set[str] = set()
-    for seed in range(SEEDS):  # a ReLU of one unit may be closed for all inputs: other parameters open it
+    for seed in range(
+        SEEDS
+    ):  # a ReLU of one unit may be closed for all inputs: other parameters open it
         module = subject.module(channels, seed=seed).train()
         names = {"the input", *(name for name, p in module.named_parameters() if p.requires_grad)}
         silent = (silent if seed else names) - _reached(subject, channels, module)
@@ -166,7 +187,9 @@ def check_gradients(subject: Subject, channels: int) -> None:
 
 
 def _reached(subject: Subject, channels: int, module: nn.Module) -> set[str]:
-    """Return the names of what gets a gradient other than zero at one size at least; refuse what is not finite."""
+    """Return the names of what gets a gradient other than zero at one size at least; refuse what is
+    not finite.
+    """
     reached = set()
     for size in subject.sizes:
         x = subject.input(channels, size)
@@ -180,7 +203,9 @@ def _reached(subject: Subject, channels: int, module: nn.Module) -> set[str]:
                 continue
             if not tensor.grad.isfinite().all():
                 fix = "look for a division, root or logarithm of what may be 0"
-                raise subject.broken(channels, f"at {size} the gradient of {name} is not finite", fix)
+                raise subject.broken(
+                    channels, f"at {size} the gradient of {name} is not finite", fix
+                )
             if tensor.grad.any():
                 reached.add(name)
     return reached
@@ -209,10 +234,14 @@ def _check_autocast(subject: Subject, channels: int, low: torch.dtype) -> None:
             raise
         if y.dtype != dtype:
             fix = "cast the gate with .to(x.dtype) before the full-size product"
-            raise subject.broken(channels, f"under autocast to {low} a map of {dtype} became {y.dtype}", fix)
+            raise subject.broken(
+                channels, f"under autocast to {low} a map of {dtype} became {y.dtype}", fix
+            )
         if not y.isfinite().all():
             fix = f"take sums and products that leave {low}'s range in float32"
-            raise subject.broken(channels, f"not finite under autocast to {low} for inputs up to {LARGE:g}", fix)
+            raise subject.broken(
+                channels, f"not finite under autocast to {low} for inputs up to {LARGE:g}", fix
+            )
 
 
 def check_state_dict(subject: Subject, channels: int) -> None:
@@ -222,15 +251,24 @@ def check_state_dict(subject: Subject, channels: int) -> None:
     x = subject.input(channels, subject.largest)
     if not torch.equal(other(x), module(x)):
         fix = "keep tensors that forward() reads as parameters or persistent buffers"
-        raise subject.broken(channels, "a module with the same state dict gives another output", fix)
+        raise subject.broken(
+            channels, "a module with the same state dict gives another output", fix
+        )
 
 
 def check_copies(subject: Subject, channels: int) -> None:
-    """Survive deepcopy (the EMA of training) and pickle (checkpoints), defined at a module's top level."""
+    """Survive deepcopy (the EMA of training) and pickle (checkpoints), defined at a module's top
+    level.
+    """
     module, x = subject.module(channels), subject.input(channels, subject.largest)
-    for way, other in (("deepcopy", copy.deepcopy(module)), ("pickle", pickle.loads(pickle.dumps(module)))):
+    for way, other in (
+        ("deepcopy", copy.deepcopy(module)),
+        ("pickle", pickle.loads(pickle.dumps(module))),
+    ):
         if not torch.equal(other(x), module(x)):
-            raise subject.broken(channels, f"after {way} the output differs", "keep all state in the module")
+            raise subject.broken(
+                channels, f"after {way} the output differs", "keep all state in the module"
+            )
 
 
 def check_safe_load(subject: Subject, channels: int) -> None:
@@ -243,14 +281,21 @@ def check_safe_load(subject: Subject, channels: int) -> None:
     needed = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     foreign = [name for name in needed if not name.startswith("torch.nn.modules.")]
     if foreign:
-        fix = "register the class with register_attention, and helper classes with torch.serialization.add_safe_globals"
+        fix = (
+            "register the class with register_attention, and helper classes with"
+            " torch.serialization.add_safe_globals"
+        )
         raise subject.broken(channels, f"safe loading refuses {', '.join(foreign)}", fix)
     file.seek(0)
-    with torch.serialization.safe_globals([_import(name) for name in needed]):  # as Ultralytics allows torch.nn
+    with torch.serialization.safe_globals(
+        [_import(name) for name in needed]
+    ):  # as Ultralytics allows torch.nn
         other = torch.load(file, weights_only=True)
     x = subject.input(channels, subject.largest)
     if not torch.equal(other(x), module(x)):
-        raise subject.broken(channels, "after safe loading the output differs", "keep all state in the module")
+        raise subject.broken(
+            channels, "after safe loading the output differs", "keep all state in the module"
+        )
 
 
 def _import(path: str) -> Any:
@@ -276,29 +321,42 @@ def check_torchscript(subject: Subject, channels: int) -> None:
     with exporting():
         traced = torch.jit.trace(module, x)
         if not _same(traced(x), module(x)):
-            raise subject.broken(channels, "the traced module's output differs", "use tensor operations alone")
+            raise subject.broken(
+                channels, "the traced module's output differs", "use tensor operations alone"
+            )
 
 
 def check_onnx(subject: Subject, channels: int) -> None:
     """Export to ONNX with fixed sizes, and give the same output there."""
     module, x = subject.module(channels), subject.input(channels, subject.largest)
     if not _same(_onnx(module, x, {})(x), module(x)):
-        raise subject.broken(channels, "ONNX Runtime's output differs", "use operators that export exactly")
+        raise subject.broken(
+            channels, "ONNX Runtime's output differs", "use operators that export exactly"
+        )
 
 
 def check_onnx_dynamic(subject: Subject, channels: int) -> None:
     """Export to ONNX once with symbolic sizes, and give the same output at every size and batch."""
     module = subject.module(channels)
-    run = _onnx(module, subject.input(channels, subject.largest), {0: "batch", 2: "height", 3: "width"})
+    run = _onnx(
+        module, subject.input(channels, subject.largest), {0: "batch", 2: "height", 3: "width"}
+    )
     for size in subject.sizes:
         for batch in (1, 3):
             x = subject.input(channels, size, batch=batch)
             if not _same(run(x), module(x)):
-                fix = "keep Python numbers and branches that come from the map's size out of forward()"
-                raise subject.broken(channels, f"exported with symbolic sizes, the output differs at {size}", fix)
+                fix = (
+                    "keep Python numbers and branches that come from the map's size out of"
+                    " forward()"
+                )
+                raise subject.broken(
+                    channels, f"exported with symbolic sizes, the output differs at {size}", fix
+                )
 
 
-def _onnx(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _onnx(
+    module: nn.Module, x: torch.Tensor, axes: dict[int, str]
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """Export ``module`` as Ultralytics does and return a function that runs the result."""
     missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
@@ -318,7 +376,9 @@ def _onnx(module: nn.Module, x: torch.Tensor, axes: dict[int, str]) -> Callable[
 
 @contextmanager
 def exporting() -> Iterator[None]:
-    """Silence torch's words on its exporters' age, and nothing else; build no graph for gradients."""
+    """Silence torch's words on its exporters' age, and nothing else; build no graph for
+    gradients.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         for category, message in EXPORTER_WARNINGS:
             warnings.filterwarnings("ignore", message=message, category=category)

@@ -1,4 +1,5 @@
-"""The conformance check of attention modules: what a module must do to work in every model, export and comparison.
+"""The conformance check of attention modules: what a module must do to work in every model, export
+and comparison.
 
 Ours pass it; third parties run the same check on theirs, in one line of a test::
 
@@ -7,7 +8,8 @@ Ours pass it; third parties run the same check on theirs, in one line of a test:
     def test_mine():
         check_attention(Mine)
 
-It needs no test framework. The random numbers are its own: neither the caller's seed nor its generator is touched.
+It needs no test framework. The random numbers are its own: neither the caller's seed nor its
+generator is touched.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {len(self.passed)} checks passed ({', '.join(self.passed)})"]
-        return "\n".join(lines + [f"  skipped {name}: {reason}" for name, reason in self.skipped.items()])
+        return "\n".join(
+            lines + [f"  skipped {name}: {reason}" for name, reason in self.skipped.items()]
+        )
 
 
 def check_attention(
@@ -52,9 +56,9 @@ def check_attention(
 ) -> Report:
     """Check an attention module at every width of ``channels`` and every map of ``sizes``.
 
-    Parameters are moved off their initial values first, so that one which starts behind a zero still shows its
-    gradient. Modules without parameters pass the gradient check by their input's gradient; parameters that do not
-    require gradients are left alone.
+    Parameters are moved off their initial values first, so that one which starts behind a zero
+    still shows its gradient. Modules without parameters pass the gradient check by their input's
+    gradient; parameters that do not require gradients are left alone.
 
     Args:
         factory: A class or callable that takes the width, or a registered name.
@@ -63,7 +67,8 @@ def check_attention(
         skip: Names of checks (keys of ``CHECKS``) to leave out.
 
     Returns:
-        What passed and what was skipped: the ONNX checks without onnx and onnxruntime, and what was asked for.
+        What passed and what was skipped: the ONNX checks without onnx and onnxruntime, and what was
+            asked for.
 
     Raises:
         ConformanceError: A check failed.
@@ -88,9 +93,13 @@ def check_attention(
 def _check_arguments(channels: Sequence[int], sizes: Sequence[Size], skip: Collection[str]) -> None:
     unknown = sorted(set(skip) - set(CHECKS))
     if unknown:
-        raise ValueError(f"unknown checks {', '.join(map(repr, unknown))}. Known: {', '.join(CHECKS)}")
+        raise ValueError(
+            f"unknown checks {', '.join(map(repr, unknown))}. Known: {', '.join(CHECKS)}"
+        )
     if not channels or not sizes:
-        raise ValueError("check_attention needs at least one width in channels and one map in sizes")
+        raise ValueError(
+            "check_attention needs at least one width in channels and one map in sizes"
+        )
 
 
 def _subject(factory: Factory | str, sizes: tuple[Size, ...]) -> Subject:
@@ -107,4 +116,6 @@ def _run(name: str, check: Check, subject: Subject, channels: int) -> None:
         raise
     except Exception as error:
         what = f"the check {name!r} ended in {type(error).__name__}: {error}"
-        raise subject.broken(channels, what, (check.__doc__ or "").splitlines()[0].rstrip(".")) from error
+        raise subject.broken(
+            channels, what, (check.__doc__ or "").splitlines()[0].rstrip(".")
+        ) from error

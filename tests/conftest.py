@@ -1,6 +1,8 @@
-"""One environment for every test: offline, one thread, and settings of Ultralytics that are nobody's.
+"""One environment for every test: offline, one thread, and settings of Ultralytics that are
+nobody's.
 
-The variables are set before torch or Ultralytics is imported anywhere, and child processes inherit them.
+The variables are set before torch or Ultralytics is imported anywhere, and child processes inherit
+them.
 """
 
 from __future__ import annotations
@@ -19,8 +21,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# Switches of the host, of torch and of Python that a developer's shell may carry; tests set them themselves.
-SWITCHES = ("SCSA_YOLO_AUTOLOAD", "TORCH_DEVICE_BACKEND_AUTOLOAD", "ULTRALYTICS_SAFE_LOAD", "PYTHONWARNINGS")
+# Switches of the host, of torch and of Python that a developer's shell may carry; tests set them
+# themselves.
+SWITCHES = (
+    "SCSA_YOLO_AUTOLOAD",
+    "TORCH_DEVICE_BACKEND_AUTOLOAD",
+    "ULTRALYTICS_SAFE_LOAD",
+    "PYTHONWARNINGS",
+)
 SETTINGS = tempfile.mkdtemp(prefix="scsa_yolo-tests-")
 
 for _name in SWITCHES:
@@ -31,7 +39,9 @@ os.environ.update(
     YOLO_AUTOINSTALL="false",  # a missing package is an error, not an installation
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several test runs share the cores
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same tests with and without a GPU, unless it is asked for
+os.environ.setdefault(
+    "CUDA_VISIBLE_DEVICES", ""
+)  # the same tests with and without a GPU, unless it is asked for
 
 
 hypothesis.settings.register_profile("same", derandomize=True)  # the same examples in every run
@@ -55,12 +65,18 @@ class Done:
 
 @dataclass(frozen=True)
 class Home:
-    """A user's empty folder, with settings of Ultralytics of its own, and the commands typed in it."""
+    """A user's empty folder, with settings of Ultralytics of its own, and the commands typed in
+    it.
+    """
 
     folder: Path
 
-    def run(self, *command: str | Path, ok: bool = True, timeout: int = 300, **env: str | None) -> Done:
-        """Run a command in the folder. ``env`` adds to the environment, None removes; ``ok`` asserts success."""
+    def run(
+        self, *command: str | Path, ok: bool = True, timeout: int = 300, **env: str | None
+    ) -> Done:
+        """Run a command in the folder. ``env`` adds to the environment, None removes; ``ok``
+        asserts success.
+        """
         merged = {**os.environ, "YOLO_CONFIG_DIR": str(self.folder / ".settings"), **env}
         variables = {name: value for name, value in merged.items() if value is not None}
         done = subprocess.run(
@@ -78,11 +94,15 @@ class Home:
         assert not ok or result.code == 0, f"exit status {result.code}\n{result.text}"
         return result
 
-    def python(self, code: str, *args: str | Path, ok: bool = True, timeout: int = 300, **env: str | None) -> Done:
+    def python(
+        self, code: str, *args: str | Path, ok: bool = True, timeout: int = 300, **env: str | None
+    ) -> Done:
         """Run code in a fresh interpreter."""
         return self.run(sys.executable, "-c", code, *args, ok=ok, timeout=timeout, **env)
 
-    def yolo(self, *args: str | Path, ok: bool = True, timeout: int = 300, **env: str | None) -> Done:
+    def yolo(
+        self, *args: str | Path, ok: bool = True, timeout: int = 300, **env: str | None
+    ) -> Done:
         """Run the stock ``yolo`` command of this interpreter's environment."""
         script = Path(sys.executable).with_name("yolo")
         return self.run(script if script.exists() else "yolo", *args, ok=ok, timeout=timeout, **env)
@@ -100,7 +120,9 @@ def make_home() -> Callable[[Path], Home]:
 
 
 @pytest.fixture
-def yolo_home(tmp_path: Path, make_home: Callable[[Path], Home], monkeypatch: pytest.MonkeyPatch) -> Home:
+def yolo_home(
+    tmp_path: Path, make_home: Callable[[Path], Home], monkeypatch: pytest.MonkeyPatch
+) -> Home:
     """An empty folder of a user, which is also the working folder of this process."""
     home = make_home(tmp_path / "home")
     monkeypatch.chdir(home.folder)
@@ -138,7 +160,9 @@ def draw_data(folder: Path, images: int = 4) -> Path:
             cv2.imwrite(str(folder / "images" / split / f"{index}.png"), picture)
             (folder / "labels" / split / f"{index}.txt").write_text("\n".join(rows))
     yaml = folder / "tiny.yaml"
-    yaml.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: [bright, dark]\n")
+    yaml.write_text(
+        f"path: {folder}\ntrain: images/train\nval: images/val\nnames: [bright, dark]\n"
+    )
     return yaml
 
 

@@ -17,8 +17,9 @@ import ultralytics.utils  # noqa: F401  says at its first import that it has mad
 import yaml
 
 import scsa_yolo
-from scsa_yolo import cli, doctor
-from scsa_yolo.doctor import NOTE, OK, PROBLEM, WARNING
+from scsa_yolo import cli
+from scsa_yolo.commands import doctor
+from scsa_yolo.commands.doctor import NOTE, OK, PROBLEM, WARNING
 
 HEALTHY: dict[str, Any] = {
     "torch": "2.15.0+cu132",
@@ -43,13 +44,16 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str
 
 def test_help_needs_neither_torch_nor_ultralytics(run_python: Callable[..., Any]) -> None:
     code = (
-        "import sys, scsa_yolo.cli as c; c.main(['--help']); print(sorted({'torch', 'ultralytics'} & {*sys.modules}))"
+        "import sys, scsa_yolo.cli as c; c.main(['--help']); print(sorted({'torch', 'ultralytics'}"
+        " & {*sys.modules}))"
     )
     assert run_python(code).text.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_every_command_explains_itself_with_an_example(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     code, out, _ = run(capsys, name, "--help")
     assert code == 0
     assert f"  scsa-yolo {name}" in out
@@ -73,18 +77,33 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (("modles",), "invalid choice: 'modles'"),
         (("models", "yolov7"), "no packaged model matches 'yolov7'"),
         (("models", "--scales", "n", "--all-scales"), "not allowed with"),
-        (("graft", "yolov8n.yaml"), "the following arguments are required: attention. Type: scsa-yolo graft --help"),
+        (
+            ("graft", "yolov8n.yaml"),
+            "the following arguments are required: attention. Type: scsa-yolo graft --help",
+        ),
         (("graft", "yolov8m.yaml", "EMMA"), "unknown attention 'EMMA'. Did you mean EMA?"),
-        (("graft", "yolov8n.yaml", "SCSA", "--rows", "2,x"), "--rows takes layer numbers such as 2,4,6, got '2,x'"),
-        (("graft", "yolov8n.yaml", "SCSA", "--rows", "3"), "rows must be among those with residual units"),
-        (("graft", "yolov8n.yaml", "SCSA", "--slot", "in"), "slot must be one of 'mid', 'out', got 'in'"),
+        (
+            ("graft", "yolov8n.yaml", "SCSA", "--rows", "2,x"),
+            "--rows takes layer numbers such as 2,4,6, got '2,x'",
+        ),
+        (
+            ("graft", "yolov8n.yaml", "SCSA", "--rows", "3"),
+            "rows must be among those with residual units",
+        ),
+        (
+            ("graft", "yolov8n.yaml", "SCSA", "--slot", "in"),
+            "slot must be one of 'mid', 'out', got 'in'",
+        ),
         (("graft", "yolov8n.yaml", "SCSA", "--start", "zero"), "start must be one of"),
         (("graft", "yolov8n.yaml", "SCSA", "--option", "windw=9"), "SCSA has no option 'windw'"),
         (("graft", "yolov8n.yaml", "SCSA", "--option", "rows=9"), "SCSA has no option 'rows'"),
         (("graft", "nowhere.yaml", "SCSA"), "there is no model YAML 'nowhere.yaml'"),
         (("graft", "coco8.yaml", "SCSA"), "has no list 'backbone' and 'head'"),
         (("graft", "rtdetr-l.yaml", "SCSA"), "no row with residual units"),
-        (("graft", "yolov8n.yaml", "SCSA", "-o", "no/folder/x.yaml"), "there is no folder 'no/folder'"),
+        (
+            ("graft", "yolov8n.yaml", "SCSA", "-o", "no/folder/x.yaml"),
+            "there is no folder 'no/folder'",
+        ),
         (("graft", "yolov8n.yaml", "SCSA", "-o", "x.txt"), "must end in .yaml"),
     ],
 )
@@ -105,8 +124,12 @@ def test_a_missing_package_sends_to_the_doctor(
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("scsa_yolo.catalogue.entries", missing)
-    assert run(capsys, "models") == (1, "", "scsa-yolo: No module named 'torch'. Type: scsa-yolo doctor\n")
+    monkeypatch.setattr("scsa_yolo.modelfiles.catalogue.entries", missing)
+    assert run(capsys, "models") == (
+        1,
+        "",
+        "scsa-yolo: No module named 'torch'. Type: scsa-yolo doctor\n",
+    )
 
 
 # models
@@ -116,7 +139,11 @@ def test_models_table_fits_120_columns(capsys: pytest.CaptureFixture[str]) -> No
     code, out, err = run(capsys, "models", "yolo11n-scsa")
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 120
-    assert re.search(r"yolo11n-scsa.yaml +detect +2,630,864 +2,624,080 +\+6,784 .* 11 SCSA: 2,4,6,8,13,16,19,22\n", out)
+    assert re.search(
+        r"yolo11n-scsa.yaml +detect +2,630,864 +2,624,080 +\+6,784 .* 11 SCSA:"
+        r" 2,4,6,8,13,16,19,22\n",
+        out,
+    )
 
 
 def test_models_json_and_csv_hold_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,9 +162,20 @@ def test_models_json_and_csv_hold_the_same(capsys: pytest.CaptureFixture[str]) -
 # graft
 
 
-def test_graft_prints_a_model_and_says_the_rest_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_graft_prints_a_model_and_says_the_rest_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     code, out, err = run(
-        capsys, "graft", "yolov8n.yaml", "SCSA", "--rows", "4,6", "--option", "window=9", "--slot", "out"
+        capsys,
+        "graft",
+        "yolov8n.yaml",
+        "SCSA",
+        "--rows",
+        "4,6",
+        "--option",
+        "window=9",
+        "--slot",
+        "out",
     )
     d = yaml.safe_load(out)
     assert code == 0
@@ -147,8 +185,12 @@ def test_graft_prints_a_model_and_says_the_rest_on_stderr(capsys: pytest.Capture
     assert "detect, scale n, 4 SCSA in rows 4,6" in err
 
 
-def test_printed_yaml_is_alone_on_stdout_even_when_ultralytics_makes_its_settings(yolo_home: Any) -> None:
-    done = yolo_home.run("sh", "-c", '"$0" -m scsa_yolo.cli graft yolov8.yaml ECA > out.yaml', sys.executable)
+def test_printed_yaml_is_alone_on_stdout_even_when_ultralytics_makes_its_settings(
+    yolo_home: Any,
+) -> None:
+    done = yolo_home.run(
+        "sh", "-c", '"$0" -m scsa_yolo.cli graft yolov8.yaml ECA > out.yaml', sys.executable
+    )
     assert "Creating new Ultralytics Settings" in done.text
     assert "yolo takes scale n unless" in done.text
     assert yaml.safe_load((yolo_home.folder / "out.yaml").read_text(encoding="utf-8"))["nc"] == 80
@@ -169,7 +211,9 @@ def test_graft_writes_a_file_and_never_over_another_unless_told(
     assert f"'{path}' is there already. Choose another name, or add --force" in err
     assert path.read_text(encoding="utf-8") == "mine\n"
     assert run(capsys, *argv, "--force")[0] == 0
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["backbone"][2][3][-1] == {"start": "identity"}
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["backbone"][2][3][-1] == {
+        "start": "identity"
+    }
     assert [found.name for found in tmp_path.iterdir()] == [path.name]  # no temporary file is left
 
 
@@ -186,11 +230,15 @@ def test_a_graft_that_does_not_build_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_grafted_file_works_with_the_stock_command_in_a_folder_of_its_own(yolo_home: Any, tiny_data: Path) -> None:
+def test_a_grafted_file_works_with_the_stock_command_in_a_folder_of_its_own(
+    yolo_home: Any, tiny_data: Path
+) -> None:
     yolo_home.python("import sys; from scsa_yolo.cli import main; sys.exit(main(sys.argv[1:]))",
                      "graft", "yolov8n.yaml", "ECA", "-o", "mine.yaml")  # fmt: skip
     options = ("epochs=1", "imgsz=64", "batch=2", "workers=0", "plots=False", "device=cpu")
-    done = yolo_home.yolo("train", "model=mine.yaml", f"data={tiny_data}", *options, f"project={yolo_home.folder}")
+    done = yolo_home.yolo(
+        "train", "model=mine.yaml", f"data={tiny_data}", *options, f"project={yolo_home.folder}"
+    )
     assert "C2f_ECA" in done.text
     assert list(yolo_home.folder.rglob("best.pt")), done.text
 
@@ -278,7 +326,12 @@ def test_autoload(
     ],
 )  # fmt: skip
 def test_gpu(
-    monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any], driver: str, hidden: str | None, state: str, found: str
+    monkeypatch: pytest.MonkeyPatch,
+    facts: dict[str, Any],
+    driver: str,
+    hidden: str | None,
+    state: str,
+    found: str,
 ) -> None:
     monkeypatch.setattr(doctor, "_driver", lambda: driver)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -297,7 +350,10 @@ def test_names_that_ultralytics_has_too_are_a_warning() -> None:
 
 # Packages that stand before the installed ones: what is missing, too old, or broken.
 BROKEN = {
-    "ultralytics": ("raise ModuleNotFoundError(\"No module named 'ultralytics'\")", "No module named 'ultralytics'"),
+    "ultralytics": (
+        "raise ModuleNotFoundError(\"No module named 'ultralytics'\")",
+        "No module named 'ultralytics'",
+    ),
     "torch": ("raise ModuleNotFoundError(\"No module named 'torch'\")", "No module named 'torch'"),
     "old": ("__version__ = '8.3.0'\nYOLO = None", ""),
 }

@@ -12,14 +12,21 @@ import yaml
 from ultralytics.nn import tasks
 from ultralytics.utils import ROOT
 
-from scsa_yolo import graft_file
 from scsa_yolo.complexity import load
-from scsa_yolo.graft import BLOCKS, graft, has_units, layers, load_model, to_yaml
+from scsa_yolo.grafting import BLOCKS, graft, has_units, layers, load_model, to_yaml
 from scsa_yolo.host.transfer import attention_modules
+from scsa_yolo.modelfiles import graft_file
 
 STOCK = sorted(path.name for path in (ROOT / "cfg" / "models").rglob("*.yaml"))
-# No residual unit of convolutions lies in these: plain convolutions, RepC3, HGBlock, or torchvision's own network.
-WITHOUT_UNITS = {"rtdetr-l.yaml", "rtdetr-x.yaml", "yolo11-cls-resnet18.yaml", "yolov3-tiny.yaml", "yolov6.yaml"}
+# No residual unit of convolutions lies in these: plain convolutions, RepC3, HGBlock, or
+# torchvision's own network.
+WITHOUT_UNITS = {
+    "rtdetr-l.yaml",
+    "rtdetr-x.yaml",
+    "yolo11-cls-resnet18.yaml",
+    "yolov3-tiny.yaml",
+    "yolov6.yaml",
+}
 SMALL: dict[str, Any] = {
     "nc": 2,
     "backbone": [[-1, 1, "Conv", [16, 3, 2]], [-1, 2, "C2f", [16, True]], [-1, 1, "C3", [32]]],
@@ -71,7 +78,10 @@ def test_rows_may_have_options_of_their_own() -> None:
         ({"rows": {1: {"windw": 9}}}, "SCSA has no option 'windw'"),
         ({"model": graft(SMALL, "EMA")}, r"has attention rows already \(row 1: C2f_EMA\)"),
         ({"model": {"backbone": []}}, "'head' of a model must be a list of rows"),
-        ({"model": {"backbone": [["Conv"]], "head": []}}, "'backbone' of a model must be a list of rows"),
+        (
+            {"model": {"backbone": [["Conv"]], "head": []}},
+            "'backbone' of a model must be a list of rows",
+        ),
         ({"model": {**SMALL, "backbone": []}}, "no row with residual units"),
         ({"model": "yolo11n.pt"}, "takes a model YAML, got 'yolo11n.pt'. Type: yolo11n.yaml"),
         ({"model": "yolo11n"}, "Type: yolo11n.yaml"),
@@ -84,7 +94,10 @@ def test_refused(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_a_missing_file_is_named_with_the_nearest_stock_name() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no model YAML 'yolo11-segg.yaml'.* Did you mean yolo11-seg.yaml\?"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"no model YAML 'yolo11-segg.yaml'.* Did you mean yolo11-seg.yaml\?",
+    ):
         graft("yolo11-segg.yaml", "SCSA")
 
 
@@ -109,7 +122,9 @@ def test_every_stock_yaml_grafts_or_says_why_not(name: str) -> None:
         return
     stock, ours = load_model(name), graft(name, "SCSA")
     for (_, before), (_, after) in zip(layers(stock), layers(ours)):
-        assert after == ([*before[:2], f"{before[2]}_SCSA", before[3]] if has_units(before) else before)
+        assert after == (
+            [*before[:2], f"{before[2]}_SCSA", before[3]] if has_units(before) else before
+        )
     assert yaml.safe_load(to_yaml(ours, header="a\nb")) == ours
 
 
@@ -153,7 +168,9 @@ ARGUMENTS = {
 @pytest.mark.parametrize("slot", ["mid", "out"])
 def test_every_block_of_the_list_has_units(block: str, slot: str) -> None:
     rows = [[-1, 1, "Conv", [32, 3, 2]], [-1, 2, block, ARGUMENTS.get(block, [32])]]
-    d = graft({"nc": 2, "scale": "n", "backbone": rows, "head": []}, "ECA", slot=slot)  # 8.4.108 wants a scale
+    d = graft(
+        {"nc": 2, "scale": "n", "backbone": rows, "head": []}, "ECA", slot=slot
+    )  # 8.4.108 wants a scale
     model, _ = tasks.parse_model(d, ch=3, verbose=False)
     assert attention_modules(model)
     if block != "C2fAttn":  # takes a guide beside its input
@@ -161,7 +178,12 @@ def test_every_block_of_the_list_has_units(block: str, slot: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [[-1, 1, "A2C2f", [32, True, 4]], [-1, 1, "ResNetLayer", [3, 64, 1, True, 1]], [-1, 1, "RepC3", [8]]]
+    "row",
+    [
+        [-1, 1, "A2C2f", [32, True, 4]],
+        [-1, 1, "ResNetLayer", [3, 64, 1, True, 1]],
+        [-1, 1, "RepC3", [8]],
+    ],
 )
 def test_rows_without_units(row: list[Any]) -> None:
     assert not has_units(row)
@@ -200,10 +222,16 @@ def test_options_that_are_refused(pairs: list[str], message: str) -> None:
     [
         ("mine.txt", {}, "must end in .yaml"),
         ("sam_x.yaml", {}, "another kind of model"),
-        ("yolo11n-ema.yaml", {"scales": {"s": []}}, "asks for scale 'n', but the model has only 's'"),
+        (
+            "yolo11n-ema.yaml",
+            {"scales": {"s": []}},
+            "asks for scale 'n', but the model has only 's'",
+        ),
     ],
 )
-def test_file_names_that_yolo_would_take_for_something_else(name: str, model: dict[str, Any], message: str) -> None:
+def test_file_names_that_yolo_would_take_for_something_else(
+    name: str, model: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         graft_file.check_name(Path(name), {**SMALL, **model})
 
@@ -218,7 +246,9 @@ def test_file_names_that_yolo_would_take_for_something_else(name: str, model: di
 )
 def test_a_name_without_the_mark_of_its_kind_is_refused(stock: str, example: str) -> None:
     d = load_model(stock)
-    with pytest.raises(ValueError, match=f"in its file name, got 'mine.yaml'. Type for example: {example}"):
+    with pytest.raises(
+        ValueError, match=f"in its file name, got 'mine.yaml'. Type for example: {example}"
+    ):
         graft_file.check_name(Path("mine.yaml"), d)
     graft_file.check_name(Path(example), d)
     graft_file.check_name(Path(stock), d)

@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from scsa_yolo.attention import attention_names, register_attention
 from scsa_yolo.blocks import IdentityStart, slotted, units
-from scsa_yolo.inject import inject
+from scsa_yolo.injection import inject
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = tuple(f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1))
@@ -53,7 +53,9 @@ def test_where_chooses(model, where, chosen):
     assert given(inject(model, "ECA", where=where)) == chosen
 
 
-@pytest.mark.parametrize("where", ["layer5.*", "layer4", re.compile("^fc"), lambda name, unit: False, ""])
+@pytest.mark.parametrize(
+    "where", ["layer5.*", "layer4", re.compile("^fc"), lambda name, unit: False, ""]
+)
 def test_where_that_chooses_nothing_lists_the_units(model, where):
     with pytest.raises(ValueError, match=r"chooses none of the units: layer1\.0, .*layer4\.1"):
         inject(model, "ECA", where=where)
@@ -69,7 +71,9 @@ def test_a_module_can_be_the_unit_itself():
 
 def test_a_second_injection_takes_other_units_and_no_unit_twice(model):
     inject(model, "SCSA", where="layer4.*")
-    with pytest.raises(ValueError, match=r"slot already: layer4\.0, layer4\.1\. .*without a slot: layer1\.0"):
+    with pytest.raises(
+        ValueError, match=r"slot already: layer4\.0, layer4\.1\. .*without a slot: layer1\.0"
+    ):
         inject(model, "ECA")
     inject(model, "ECA", where="layer[123].*", slot="out")
     assert {name: type(unit.attn).__name__ for name, unit in slotted(model)} == {
@@ -82,13 +86,41 @@ def test_a_second_injection_takes_other_units_and_no_unit_twice(model):
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        pytest.param(("SCSB",), {}, ValueError, "unknown attention 'SCSB'. Did you mean SCSA?", id="name"),
-        pytest.param(("ECA",), {"window": 7}, ValueError, "ECA has no option 'window'", id="another module's option"),
+        pytest.param(
+            ("SCSB",), {}, ValueError, "unknown attention 'SCSB'. Did you mean SCSA?", id="name"
+        ),
+        pytest.param(
+            ("ECA",),
+            {"window": 7},
+            ValueError,
+            "ECA has no option 'window'",
+            id="another module's option",
+        ),
         pytest.param(("SCSA",), {"window": "7"}, ValueError, "window", id="wrong type of option"),
-        pytest.param(("SCSA",), {"slot": "in"}, ValueError, "slot must be one of 'mid', 'out', got 'in'", id="slot"),
-        pytest.param(("SCSA",), {"slot": ["mid"]}, ValueError, "slot must be one of", id="type of slot"),
-        pytest.param(("SCSA",), {"start": "zero"}, ValueError, "start must be one of 'paper', 'identity'", id="start"),
-        pytest.param(("SCSA",), {"where": 4}, TypeError, "where must be a glob such as 'layer4.*'", id="type of where"),
+        pytest.param(
+            ("SCSA",),
+            {"slot": "in"},
+            ValueError,
+            "slot must be one of 'mid', 'out', got 'in'",
+            id="slot",
+        ),
+        pytest.param(
+            ("SCSA",), {"slot": ["mid"]}, ValueError, "slot must be one of", id="type of slot"
+        ),
+        pytest.param(
+            ("SCSA",),
+            {"start": "zero"},
+            ValueError,
+            "start must be one of 'paper', 'identity'",
+            id="start",
+        ),
+        pytest.param(
+            ("SCSA",),
+            {"where": 4},
+            TypeError,
+            "where must be a glob such as 'layer4.*'",
+            id="type of where",
+        ),
     ],
 )
 def test_wrong_arguments_say_what_is_right(model, arguments, options, error, message):
@@ -99,7 +131,8 @@ def test_wrong_arguments_say_what_is_right(model, arguments, options, error, mes
 
 def test_what_has_no_unit_is_told_the_families():
     with pytest.raises(
-        ValueError, match=r"Linear has no residual unit of a known family\. Known: torchvision's ResNet"
+        ValueError,
+        match=r"Linear has no residual unit of a known family\. Known: torchvision's ResNet",
     ):
         inject(nn.Linear(4, 4), "SCSA")
     with pytest.raises(TypeError, match=r"takes a torch\.nn\.Module, got dict"):
@@ -116,8 +149,14 @@ def test_a_width_refused_late_leaves_the_model_untouched(model, images, error):
                 raise error(f"{channels} channels are too many")
             super().__init__()
 
-    before, keys, types = model(images), list(model.state_dict()), [type(m) for m in model.modules()]
-    with pytest.raises(ValueError, match=r"unit layer4\.0 \(BasicBlock\): 512 channels are too many"):
+    before, keys, types = (
+        model(images),
+        list(model.state_dict()),
+        [type(m) for m in model.modules()],
+    )
+    with pytest.raises(
+        ValueError, match=r"unit layer4\.0 \(BasicBlock\): 512 channels are too many"
+    ):
         inject(model, "Narrow")
     assert [type(m) for m in model.modules()] == types
     assert list(model.state_dict()) == keys
@@ -142,7 +181,9 @@ def test_attention_follows_its_unit(model, training):
         assert all(m.training == training for m in unit.attn.modules())
 
 
-@pytest.mark.parametrize("name", [name for name in attention_names() if name not in ("Identity", "Conv1x1")])
+@pytest.mark.parametrize(
+    "name", [name for name in attention_names() if name not in ("Identity", "Conv1x1")]
+)
 @pytest.mark.parametrize("slot", ["mid", "out"])
 def test_identity_start_gives_the_stock_outputs(model, images, name, slot):
     want = model(images)
@@ -205,7 +246,9 @@ def test_the_examples_of_the_page_run(code):
     exec(compile(code, "docs/inject.md", "exec"), {"__name__": "example"})
 
 
-def test_a_fresh_process_reads_an_injected_model_and_imports_no_timm(model, images, tmp_path, run_python):
+def test_a_fresh_process_reads_an_injected_model_and_imports_no_timm(
+    model, images, tmp_path, run_python
+):
     torch.save((inject(model, "SCSA"), images, model(images)), tmp_path / "model.pt")
     done = run_python(
         "import sys, torch\n"

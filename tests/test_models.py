@@ -1,4 +1,6 @@
-"""The packaged models: stock plus attention and nothing else, under names of their own, counted as documented."""
+"""The packaged models: stock plus attention and nothing else, under names of their own, counted as
+documented.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,13 @@ from torch import nn
 from ultralytics.nn import tasks
 from ultralytics.utils import ROOT
 
-from scsa_yolo import catalogue
-from scsa_yolo.catalogue import Entry
+from scsa_yolo.commands.doctor import FLOORS
 from scsa_yolo.complexity import attention_flops, cost, load, without_attention
-from scsa_yolo.doctor import FLOORS
-from scsa_yolo.graft import has_units, layers
+from scsa_yolo.grafting import has_units, layers
 from scsa_yolo.host.names import packaged_files, packaged_folder
 from scsa_yolo.host.transfer import attention_modules
+from scsa_yolo.modelfiles import catalogue
+from scsa_yolo.modelfiles.catalogue import Entry
 
 ENTRIES = [entry for entry in catalogue.entries() if entry.stock]
 SMALLEST = catalogue.select(ENTRIES) + [entry for entry in ENTRIES if "resnet50" in entry.name]
@@ -28,7 +30,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def make_models() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_models", REPOSITORY / "tools" / "make_models.py")
+    spec = importlib.util.spec_from_file_location(
+        "make_models", REPOSITORY / "tools" / "make_models.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +41,9 @@ def make_models() -> ModuleType:
 
 
 def parsed(name: str) -> Any:
-    """Build the layers alone, without memory: parse_model on the meta device, before the strides are probed."""
+    """Build the layers alone, without memory: parse_model on the meta device, before the strides
+    are probed.
+    """
     with torch.device("meta"):
         return tasks.parse_model(tasks.yaml_model_load(name), ch=3, verbose=False)[0]
 
@@ -89,7 +95,10 @@ def test_packaged_files_are_what_the_installed_stock_models_give() -> None:
             if path.read_text(encoding="utf-8") != maker.text(family, stock):
                 differ.append(path.name)
     if differ and ultralytics.__version__ == FLOORS["ultralytics"]:
-        pytest.skip(f"stock models of the oldest supported Ultralytics differ from the newest: {', '.join(differ)}")
+        pytest.skip(
+            "stock models of the oldest supported Ultralytics differ from the newest:"
+            f" {', '.join(differ)}"
+        )
     assert not differ, "a stock model has changed. Type: python tools/make_models.py"
 
 
@@ -116,7 +125,9 @@ def test_every_model_file_is_made_by_the_tool_or_listed_here() -> None:
 def test_select(text: str, sizes: str | None, expected: list[str]) -> None:
     found = catalogue.select(catalogue.entries(), text, sizes)
     tasks_left_out = ("-seg", "-cls", "-pose", "-obb")
-    assert [entry.name for entry in found if not any(part in entry.name for part in tasks_left_out)] == expected
+    assert [
+        entry.name for entry in found if not any(part in entry.name for part in tasks_left_out)
+    ] == expected
 
 
 @pytest.mark.parametrize(
@@ -136,21 +147,31 @@ def test_cost_is_that_of_stock_and_of_each_attention_alone() -> None:
     keys = list(ours.state_dict())
     with_attention, without = cost(ours), cost(stock)
     assert with_attention.parameters == without.parameters + 9_984
-    assert with_attention.flops - with_attention.attention_flops == pytest.approx(without.flops, rel=1e-12)
+    assert with_attention.flops - with_attention.attention_flops == pytest.approx(
+        without.flops, rel=1e-12
+    )
     assert list(ours.state_dict()) == keys  # counting leaves the model as it was
-    assert {type(module) for module in attention_modules(without_attention(ours)).values()} == {nn.Identity}
+    assert {type(module) for module in attention_modules(without_attention(ours)).values()} == {
+        nn.Identity
+    }
     assert without.attention_flops == 0
 
 
 def test_attention_is_counted_with_its_matrix_products() -> None:
-    """SCSA, window 7, by hand: Q K^T of C x N and N x C, the mean of V, and Conv1d's over H + W positions."""
+    """SCSA, window 7, by hand: Q K^T of C x N and N x C, the mean of V, and Conv1d's over H + W
+    positions.
+    """
     model = load("yolov8n-scsa.yaml").model
     # width and side of the map at 640 px in each row, and the number of units
     units = {2: (16, 160, 1), 4: (32, 80, 2), 6: (64, 40, 2), 8: (128, 20, 1)}
     units |= {12: (64, 40, 1), 15: (32, 80, 1), 18: (64, 40, 1), 21: (128, 20, 1)}
     products = sum(2 * n * c * c * ((side // 7) ** 2 + 1) for c, side, n in units.values())
-    assert attention_flops(model) >= products + sum(2 * n * c * 2 * side * 3 for c, side, n in units.values())
-    assert catalogue.places(model) == {"SCSA": [row for row, (_, _, n) in units.items() for _ in range(n)]}
+    assert attention_flops(model) >= products + sum(
+        2 * n * c * 2 * side * 3 for c, side, n in units.values()
+    )
+    assert catalogue.places(model) == {
+        "SCSA": [row for row, (_, _, n) in units.items() for _ in range(n)]
+    }
 
 
 def test_a_bare_row_is_counted_and_taken_out() -> None:

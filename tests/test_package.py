@@ -16,10 +16,20 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "first", ["pass", "from scsa_yolo.graft import graft", "import scsa_yolo.inject, scsa_yolo.graft"]
+    "first",
+    [
+        "pass",
+        "from scsa_yolo.grafting import graft",
+        "import scsa_yolo.injection, scsa_yolo.grafting",
+    ],
 )
-def test_functions_are_not_hidden_by_their_modules(run_python: Callable[..., Any], first: str) -> None:
-    code = f"{first}\nimport scsa_yolo\nprint('kinds', type(scsa_yolo.graft).__name__, type(scsa_yolo.inject).__name__)"
+def test_functions_are_not_hidden_by_their_modules(
+    run_python: Callable[..., Any], first: str
+) -> None:
+    code = (
+        f"{first}\nimport scsa_yolo\nprint('kinds', type(scsa_yolo.graft).__name__,"
+        " type(scsa_yolo.inject).__name__)"
+    )
     assert run_python(code).lines("kinds") == ["kinds function function"]
 
 

@@ -1,13 +1,15 @@
-"""Write the packaged models/ from the installed Ultralytics' stock YAMLs: python tools/make_models.py.
+"""Write the packaged models/ from the installed Ultralytics' stock YAMLs: python
+tools/make_models.py.
 
-Run it after a new Ultralytics release changed a stock model; tests/test_models.py tells when that is needed.
+Run it after a new Ultralytics release changed a stock model; tests/test_models.py tells when that
+is needed.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scsa_yolo.graft import graft, to_yaml
+from scsa_yolo.grafting import graft, to_yaml
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 TASKS = {
@@ -44,11 +46,16 @@ def text(family: str, stock: str) -> str:
     import yaml
     from ultralytics.utils.checks import check_file
 
-    stock_dict = yaml.safe_load(Path(check_file(str(source(family, stock)))).read_text(encoding="utf-8"))
-    task = next((task for suffix, task in TASKS.items() if suffix and stock.endswith(suffix)), TASKS[""])
+    stock_dict = yaml.safe_load(
+        Path(check_file(str(source(family, stock)))).read_text(encoding="utf-8")
+    )
+    task = next(
+        (task for suffix, task in TASKS.items() if suffix and stock.endswith(suffix)), TASKS[""]
+    )
     header = (
-        f"{stock} with SCSA in its residual units, for {task}. Stock rows otherwise: {stock}.yaml.\n"
-        "Options go into a row's arguments as a trailing mapping, such as {window: 7, start: identity, slot: out}."
+        f"{stock} with SCSA in its residual units, for {task}. Stock rows otherwise:"
+        f" {stock}.yaml.\nOptions go into a row's arguments as a trailing mapping, such as"
+        " {window: 7, start: identity, slot: out}."
     )
     return to_yaml(graft(stock_dict, "SCSA"), header=header)
 

@@ -27,7 +27,23 @@ from scsa_yolo.attention.scsa import SCSA
 from scsa_yolo.attention.se import SE
 from scsa_yolo.attention.smsa import SMSA
 
-for _cls in (SCSA, SMSA, PCSA, SE, ECA, FCA, CBAM, CA, SA, EMA, CPCA, AFGCA, ELA, Identity, Conv1x1):
+for _cls in (
+    SCSA,
+    SMSA,
+    PCSA,
+    SE,
+    ECA,
+    FCA,
+    CBAM,
+    CA,
+    SA,
+    EMA,
+    CPCA,
+    AFGCA,
+    ELA,
+    Identity,
+    Conv1x1,
+):
     register_attention(_cls.__name__)(_cls)
 
 __all__ = [

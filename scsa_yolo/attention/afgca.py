@@ -14,9 +14,9 @@ from scsa_yolo.attention.functional import adaptive_kernel, check_kernel, widen
 class AFGCA(Attention):
     r"""Adaptive fine-grained channel attention (Sun et al., Neural Networks 2024).
 
-    The channel means z give a local descriptor, by k taps along the channels, and a global one, by a full linear map;
-    their correlation matrix, summed over its rows and over its columns, gives two gates, and a learned share w mixes
-    them before a last pass of the same taps:
+    The channel means z give a local descriptor, by k taps along the channels, and a global one, by
+    a full linear map; their correlation matrix, summed over its rows and over its columns, gives
+    two gates, and a learned share w mixes them before a last pass of the same taps:
 
     .. math:: u = \mathrm{Conv1d}_k(z), \quad v = W z + b, \quad M = u\, v^\top
 
@@ -28,8 +28,9 @@ class AFGCA(Attention):
     M has rank one: its row and column sums are :math:`v \sum_i u_i` and :math:`u \sum_j v_j`, so it is never formed.
     That leaves the numbers as they are, with C products instead of C squared.
 
-    Paper: https://doi.org/10.1016/j.neunet.2024.106314. State-dict names: ``conv1``, ``fc``, ``mix.w`` (which starts at
-    -0.8). The sums over the channels are taken in float32 at least: in float16 they could overflow.
+    Paper: https://doi.org/10.1016/j.neunet.2024.106314. State-dict names: ``conv1``, ``fc``,
+    ``mix.w`` (which starts at -0.8). The sums over the channels are taken in float32 at least: in
+    float16 they could overflow.
 
     Args:
         channels: Width C, at least 1.
@@ -56,7 +57,10 @@ class AFGCA(Attention):
         z = x.mean(dim=(2, 3), keepdim=True)
         u = widen(self.conv1(z.flatten(2).transpose(1, 2)))  # (B, 1, C)
         v = widen(self.fc(z).flatten(2).transpose(1, 2))
-        rows, columns = (v * u.sum(dim=2, keepdim=True)).sigmoid(), (u * v.sum(dim=2, keepdim=True)).sigmoid()
+        rows, columns = (
+            (v * u.sum(dim=2, keepdim=True)).sigmoid(),
+            (u * v.sum(dim=2, keepdim=True)).sigmoid(),
+        )
         mixed = columns + (rows - columns) * self.mix["w"].sigmoid()
         gate = self.conv1(mixed.to(x.dtype)).sigmoid()
         return self.times(x, gate.transpose(1, 2)[..., None].to(x.dtype))

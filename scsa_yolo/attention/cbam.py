@@ -16,24 +16,27 @@ MIN_HIDDEN = 8  # the reference's floor
 
 
 class CBAM(Attention):
-    r"""Convolutional block attention module (Woo et al., ECCV 2018, https://arxiv.org/abs/1807.06521).
+    r"""Convolutional block attention module (Woo et al., ECCV 2018,
+    https://arxiv.org/abs/1807.06521).
 
-    A channel gate from the mean and the maximum of each channel, through one shared bottleneck without biases; then a
-    spatial gate from the mean and the maximum over the channels:
+    A channel gate from the mean and the maximum of each channel, through one shared bottleneck
+    without biases; then a spatial gate from the mean and the maximum over the channels:
 
     .. math::
         Y = X \cdot \sigma\big(M(\mathrm{avg}_{h,w} X) + M(\max_{h,w} X)\big), \qquad M(z) = W_2\,\mathrm{ReLU}(W_1 z)
 
     .. math:: \mathrm{CBAM}(X) = Y \cdot \sigma\big(\mathrm{Conv}_{k \times k}([\mathrm{avg}_c Y, \max_c Y])\big)
 
-    State-dict names: ``mlp_chans.0``, ``mlp_chans.2``, ``mlp_spaces``. As in the SCSA authors' code the bottleneck is
-    never narrower than 8, so the module is the same at every width. Deliberate differences from that code: the spatial
-    kernel may have any odd size (theirs pads for 7 alone), and where several values share a maximum its gradient is
-    divided evenly among them instead of going to the first.
+    State-dict names: ``mlp_chans.0``, ``mlp_chans.2``, ``mlp_spaces``. As in the SCSA authors' code
+    the bottleneck is
+    never narrower than 8, so the module is the same at every width. Deliberate differences from
+    that code: the spatial kernel may have any odd size (theirs pads for 7 alone), and where several
+    values share a maximum its gradient is divided evenly among them instead of going to the first.
 
     Args:
         channels: Width C, at least 1.
-        reduction: C divided by the bottleneck's width, at least 1; the width is rounded down, and never below 8.
+        reduction: C divided by the bottleneck's width, at least 1; the width is rounded down, and
+            never below 8.
         kernel_size: Odd side of the spatial kernel in pixels of the map, at least 1.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
@@ -49,7 +52,9 @@ class CBAM(Attention):
         check_odd("kernel_size", kernel_size, owner=owner)
         hidden = hidden_width(channels, reduction, MIN_HIDDEN)
         self.mlp_chans = nn.Sequential(
-            nn.Conv2d(channels, hidden, 1, bias=False), nn.ReLU(), nn.Conv2d(hidden, channels, 1, bias=False)
+            nn.Conv2d(channels, hidden, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1, bias=False),
         )
         self.mlp_spaces = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
@@ -58,7 +63,9 @@ class CBAM(Attention):
         self.check_input(x)
         squeeze, excite = self.mlp_chans[0], self.mlp_chans[2]
         mean, peak = x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-        hidden = F.relu(squeeze(mean)) + F.relu(squeeze(peak))  # the sum of M's two results is M's last layer of this
+        hidden = F.relu(squeeze(mean)) + F.relu(
+            squeeze(peak)
+        )  # the sum of M's two results is M's last layer of this
         x = self.times(x, excite(hidden).sigmoid().to(x.dtype))
         profile = torch.cat((x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)), dim=1)
         return scale(x, self.mlp_spaces(profile).sigmoid().to(x.dtype))

@@ -12,7 +12,8 @@ from scsa_yolo.attention.registry import create_attention
 
 
 class Identity(Attention):
-    """The slot alone: returns its input. What changes against the stock model is then not the attention's doing.
+    """The slot alone: returns its input. What changes against the stock model is then not the
+    attention's doing.
 
     Args:
         channels: Width C, at least 1. Nothing depends on it; it keeps the vocabulary of the others.
@@ -30,15 +31,17 @@ class Identity(Attention):
 
 
 class Conv1x1(Attention):
-    r"""Capacity control: a grouped 1 x 1 convolution with about as many parameters as an attention module.
+    r"""Capacity control: a grouped 1 x 1 convolution with about as many parameters as an attention
+    module.
 
-    A module that beats ``Identity`` may do so by its parameters alone. This one spends the same number on a linear map
-    at each position, with no view of other positions and no gate:
+    A module that beats ``Identity`` may do so by its parameters alone. This one spends the same
+    number on a linear map at each position, with no view of other positions and no gate:
 
     .. math:: Y_c = \sum_{c' \in \text{block}(c)} W_{c c'} X_{c'}
 
-    Blocks of n channels cost n parameters a channel; n is the divisor of C nearest to the other module's parameters a
-    channel (the smaller of two equally near). For SCSA, 16 a channel, the counts are equal at every multiple of 16.
+    Blocks of n channels cost n parameters a channel; n is the divisor of C nearest to the other
+    module's parameters a channel (the smaller of two equally near). For SCSA, 16 a channel, the
+    counts are equal at every multiple of 16.
     W starts as the identity: a model with this control starts as the model with ``Identity``.
 
     Args:
@@ -48,16 +51,21 @@ class Conv1x1(Attention):
     Shape: (B, C, H, W) to (B, C, H, W).
 
     Raises:
-        ValueError: An argument is of the wrong type or range, ``match`` is a control, or the input is not 4-D.
+        ValueError: An argument is of the wrong type or range, ``match`` is a control, or the input
+            is not 4-D.
     """
 
     def __init__(self, channels: int, *, match: str = "SCSA") -> None:
         super().__init__(channels)
         if match in CONTROLS:
-            raise ValueError(f"Conv1x1: match must name an attention module such as 'SCSA', got {match!r}")
+            raise ValueError(
+                f"Conv1x1: match must name an attention module such as 'SCSA', got {match!r}"
+            )
         self.match = match
         with torch.device("meta"):  # counts without drawing from the random generator
-            asked = sum(p.numel() for p in create_attention(match, channels).parameters()) / channels
+            asked = (
+                sum(p.numel() for p in create_attention(match, channels).parameters()) / channels
+            )
         divisors = [d for d in range(1, channels + 1) if channels % d == 0]
         width = min(divisors, key=lambda d: (abs(d - asked), d))
         self.conv = nn.Conv2d(channels, channels, 1, groups=channels // width, bias=False)

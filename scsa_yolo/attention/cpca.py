@@ -15,7 +15,8 @@ from scsa_yolo.attention.functional import hidden_width, saturate, traced
 class CPCA(Attention):
     r"""Channel prior convolutional attention (Huang et al. 2024, https://arxiv.org/abs/2306.05196).
 
-    A channel gate from mean and maximum, then a spatial map of its own for every channel, from depthwise strips of 7,
+    A channel gate from mean and maximum, then a spatial map of its own for every channel, from
+    depthwise strips of 7,
     11 and 21 pixels on a depthwise 5 x 5; one 1 x 1 convolution :math:`P` is used three times:
 
     .. math::
@@ -27,18 +28,19 @@ class CPCA(Attention):
         \quad \mathrm{CPCA}(X) = P(Z \cdot P S)
 
     with :math:`M(z) = W_2\,\mathrm{ReLU}(W_1 z + b_1) + b_2` of C / reduction hidden channels. Unlike the other modules
-    this is no gate on X: its output is a product of features, which grows with the square of the input. In float16
-    values beyond that type's range stay at its end instead of becoming infinite, which batch normalisation further on
-    would never forget; other types are left alone.
+    this is no gate on X: its output is a product of features, which grows with the square of the
+    input. In float16 values beyond that type's range stay at its end instead of becoming infinite,
+    which batch normalisation further on would never forget; other types are left alone.
 
-    State-dict names: ``ca.fc1``, ``ca.fc2``, ``dwc5_5``, ``dwc1_7`` to ``dwc21_1``, ``conv``. Deliberate differences
-    from the SCSA authors' code: below ``reduction`` channels the hidden width is 1 instead of 0, and where several
-    values share a maximum its gradient is divided evenly among them.
+    State-dict names: ``ca.fc1``, ``ca.fc2``, ``dwc5_5``, ``dwc1_7`` to ``dwc21_1``, ``conv``.
+    Deliberate differences from the SCSA authors' code: below ``reduction`` channels the hidden
+    width is 1 instead of 0, and where several values share a maximum its gradient is divided evenly
+    among them.
 
     Args:
         channels: Width C, at least 1.
-        reduction: C divided by the hidden width of the channel gate, at least 1; that width is rounded down, and never
-            below 1.
+        reduction: C divided by the hidden width of the channel gate, at least 1; that width is
+            rounded down, and never below 1.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -50,7 +52,9 @@ class CPCA(Attention):
         super().__init__(channels)
         self.reduction = check_int("reduction", reduction, low=1, owner=type(self).__name__)
         hidden = hidden_width(channels, reduction)
-        self.ca = nn.ModuleDict({"fc1": nn.Conv2d(channels, hidden, 1), "fc2": nn.Conv2d(hidden, channels, 1)})
+        self.ca = nn.ModuleDict(
+            {"fc1": nn.Conv2d(channels, hidden, 1), "fc2": nn.Conv2d(hidden, channels, 1)}
+        )
         self.dwc5_5 = _depthwise(channels, 5, 5)
         self.dwc1_7, self.dwc7_1 = _depthwise(channels, 1, 7), _depthwise(channels, 7, 1)
         self.dwc1_11, self.dwc11_1 = _depthwise(channels, 1, 11), _depthwise(channels, 11, 1)
@@ -64,13 +68,19 @@ class CPCA(Attention):
         z = y * self._channel_gate(y).to(y.dtype)
         # oneDNN's depthwise convolutions are two to twenty times as fast with the channels last.
         last = x.device.type == "cpu" and not traced()
-        out = self._weigh(z.contiguous(memory_format=torch.channels_last) if last else z).to(x.dtype)
+        out = self._weigh(z.contiguous(memory_format=torch.channels_last) if last else z).to(
+            x.dtype
+        )
         return out.contiguous() if last and x.is_contiguous() else out
 
     def _weigh(self, z: torch.Tensor) -> torch.Tensor:
         """Weigh every position of every channel of ``z``."""
         d = self.dwc5_5(z)
-        strips = self.dwc7_1(self.dwc1_7(d)) + self.dwc11_1(self.dwc1_11(d)) + self.dwc21_1(self.dwc1_21(d))
+        strips = (
+            self.dwc7_1(self.dwc1_7(d))
+            + self.dwc11_1(self.dwc1_11(d))
+            + self.dwc21_1(self.dwc1_21(d))
+        )
         spatial = saturate(self.conv(d + strips))
         return saturate(self.conv(saturate(z * spatial)))
 

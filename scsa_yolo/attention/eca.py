@@ -14,7 +14,8 @@ from scsa_yolo.attention.functional import adaptive_kernel, check_kernel
 class ECA(Attention):
     r"""Efficient channel attention (Wang et al., CVPR 2020, https://arxiv.org/abs/1910.03151).
 
-    Channel means pass one 1-D convolution of k taps along the channels, without bias, in place of SE's bottleneck:
+    Channel means pass one 1-D convolution of k taps along the channels, without bias, in place of
+    SE's bottleneck:
 
     .. math:: \mathrm{ECA}(X) = X \cdot \sigma(\mathrm{Conv1d}_k(z)), \qquad z = \tfrac{1}{HW} \sum_{h,w} X
 
@@ -22,11 +23,12 @@ class ECA(Attention):
 
     Args:
         channels: Width C, at least 1.
-        kernel_size: An odd number of taps, at least 1, or the name of a rule. ``"scsa"``: as in the SCSA authors'
-            comparison, 1 below 96 channels and 3 from there. ``"adaptive"``: the ECA paper's own,
-            :math:`(\log_2 C + 1) / 2` made odd upwards (3 at 16 to 64 channels, 5 at 128 to 512).
-            The default reproduces the compared numbers; note that one tap mixes no channels. More than 2C - 1 taps
-            would reach past both ends from every channel, so k is limited to that.
+        kernel_size: An odd number of taps, at least 1, or the name of a rule. ``"scsa"``: as in the
+            SCSA authors' comparison, 1 below 96 channels and 3 from there. ``"adaptive"``: the ECA
+            paper's own, :math:`(\log_2 C + 1) / 2` made odd upwards (3 at 16 to 64 channels, 5 at
+            128 to 512). The default reproduces the compared numbers; note that one tap mixes no
+            channels. More than 2C - 1 taps would reach past both ends from every channel, so k is
+            limited to that.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 

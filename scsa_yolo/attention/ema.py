@@ -17,9 +17,10 @@ from scsa_yolo.attention.scaling import scale_positions
 class EMA(Attention):
     r"""Efficient multi-scale attention with cross-spatial learning (Ouyang et al., ICASSP 2023).
 
-    The channels are cut into G = factor groups of n = C / G, which share all parameters. In each group X a branch of
-    1 x 1 convolutions gates the map along both directions and normalises each channel, and a 3 x 3 convolution looks
-    at the neighbourhood; each branch's mean, as a softmax over its channels, weighs the map of the other:
+    The channels are cut into G = factor groups of n = C / G, which share all parameters. In each
+    group X a branch of 1 x 1 convolutions gates the map along both directions and normalises each
+    channel, and a 3 x 3 convolution looks at the neighbourhood; each branch's mean, as a softmax
+    over its channels, weighs the map of the other:
 
     .. math::
         U = \mathrm{GN}\big(X \cdot \sigma(F_1(\tfrac1W \textstyle\sum_w X)) \cdot \sigma(F_1(\tfrac1H \sum_h X))\big),
@@ -28,16 +29,19 @@ class EMA(Attention):
     .. math:: \mathrm{EMA}(X) = X \cdot \sigma\big(\mathrm{sm}(\bar U)^\top V + \mathrm{sm}(\bar V)^\top U\big)
 
     GN has one group a channel, so the mean of its output is its bias exactly: :math:`\mathrm{sm}(\bar U)` is read from
-    there instead of from the map. In groups of one channel both softmaxes are 1, and :math:`F_3` is a depthwise
-    convolution. Both leave the numbers as they are.
+    there instead of from the map. In groups of one channel both softmaxes are 1, and :math:`F_3` is
+    a depthwise convolution. Both leave the numbers as they are.
 
-    Paper: https://arxiv.org/abs/2305.13563. State-dict names: ``gn``, ``conv1x1``, ``conv3x3``. Deliberate difference
-    from the reference code: it needs a multiple of ``factor`` channels; here the factor is limited by the width.
+    Paper: https://arxiv.org/abs/2305.13563. State-dict names: ``gn``, ``conv1x1``, ``conv3x3``.
+        Deliberate difference
+    from the reference code: it needs a multiple of ``factor`` channels; here the factor is limited
+        by the width.
 
     Args:
         channels: Width C, at least 1.
-        factor: Number of groups G, at least 1; limited to the largest divisor of C that is not above it (16 at 16
-            channels, where each group has one channel; choose 4 or 8 to let channels meet in narrow layers).
+        factor: Number of groups G, at least 1; limited to the largest divisor of C that is not
+            above it (16 at 16 channels, where each group has one channel; choose 4 or 8 to let
+            channels meet in narrow layers).
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -47,7 +51,9 @@ class EMA(Attention):
 
     def __init__(self, channels: int, *, factor: int = 32) -> None:
         super().__init__(channels)
-        self.factor = largest_divisor(channels, check_int("factor", factor, low=1, owner=type(self).__name__))
+        self.factor = largest_divisor(
+            channels, check_int("factor", factor, low=1, owner=type(self).__name__)
+        )
         width = channels // self.factor
         self.gn = nn.GroupNorm(width, width)
         self.conv1x1 = nn.Conv2d(width, width, 1)
@@ -60,17 +66,29 @@ class EMA(Attention):
             return self._single(x)
         height, width = x.shape[2:]
         groups = x.reshape(-1, self.channels // self.factor, height, width)  # (B G, n, H, W)
-        u = instance_norm(self._gate_positions(groups), self.gn.num_channels, self.gn.weight, self.gn.bias, self.gn.eps)
+        u = instance_norm(
+            self._gate_positions(groups),
+            self.gn.num_channels,
+            self.gn.weight,
+            self.gn.bias,
+            self.gn.eps,
+        )
         v = self.conv3x3(groups)
         weights_v = self.gn.bias.softmax(dim=0)[None]  # (1, n): the mean of u is gn's bias
         weights_u = v.mean(dim=(2, 3)).softmax(dim=1)[:, None]  # (B G, 1, n)
-        gate = weights_v.to(v.dtype) @ v.flatten(2) + weights_u.to(u.dtype) @ u.flatten(2)  # (B G, 1, H W)
+        gate = weights_v.to(v.dtype) @ v.flatten(2) + weights_u.to(u.dtype) @ u.flatten(
+            2
+        )  # (B G, 1, H W)
         return (groups * gate.sigmoid().to(x.dtype).reshape(-1, 1, height, width)).reshape(x.shape)
 
     def _single(self, x: torch.Tensor) -> torch.Tensor:
-        """Groups of one channel: both softmaxes are 1, and the 3 x 3 convolution of all groups is a depthwise one."""
+        """Groups of one channel: both softmaxes are 1, and the 3 x 3 convolution of all groups is a
+        depthwise one.
+        """
         shared = (self.gn.weight, self.gn.bias, self.conv3x3.weight, self.conv3x3.bias)
-        weight, bias, kernel, shift = (p.repeat(self.channels, *[1] * (p.dim() - 1)) for p in shared)
+        weight, bias, kernel, shift = (
+            p.repeat(self.channels, *[1] * (p.dim() - 1)) for p in shared
+        )
         u = instance_norm(self._gate_positions(x), self.channels, weight, bias, self.gn.eps)
         gate = u + F.conv2d(x, kernel, shift, padding=1, groups=self.channels)
         return scale(gate.sigmoid().to(x.dtype), x)
@@ -82,7 +100,9 @@ class EMA(Attention):
             return groups * (gate_h * gate_w)
         return scale_positions(groups, self._gates, self.conv1x1)
 
-    def _gates(self, mean_h: torch.Tensor, mean_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gates(
+        self, mean_h: torch.Tensor, mean_w: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         joined = self._gate(torch.cat((mean_h, mean_w), dim=2)[..., None]).squeeze(3)
         return joined[:, :, : mean_h.shape[2]], joined[:, :, mean_h.shape[2] :]
 

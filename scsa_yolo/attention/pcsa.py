@@ -23,15 +23,16 @@ from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
 SCALES = ("channels", "positions")
-# A sum of products beats a matrix product up to FEW products (B x C x C x N), in sums of LONG terms (N) and more.
+# A sum of products beats a matrix product up to FEW products (B x C x C x N), in sums of LONG terms
+# (N) and more.
 FEW, LONG = 1 << 17, 16
 
 
 class PCSA(Attention):
     r"""Progressive channel-wise self-attention (Si et al., Neurocomputing 2025, equations 6 to 13).
 
-    The map is compressed by windows of 7 x 7, normalised, and its channels attend to each other over the N positions
-    that remain; the mean over these positions gates the channels:
+    The map is compressed by windows of 7 x 7, normalised, and its channels attend to each other
+    over the N positions that remain; the mean over these positions gates the channels:
 
     .. math::
         Y = \mathrm{GN}_1(\mathrm{Pool}_{7 \times 7}(X)), \quad Q = w_q Y,\; K = w_k Y,\; V = w_v Y
@@ -40,26 +41,28 @@ class PCSA(Attention):
     .. math::
         \mathrm{PCSA}(X) = X \cdot \sigma\Big(\tfrac1N \sum_n \mathrm{softmax}(Q K^\top / \sqrt{d})\, V\Big)
 
-    with d = C / heads. The mean over positions is linear, so it is taken of V before the product: C x C times C x 1
-    instead of C x C times C x N, the same numbers.
+    with d = C / heads. The mean over positions is linear, so it is taken of V before the product: C
+    x C times C x 1 instead of C x C times C x N, the same numbers.
 
     Source: https://arxiv.org/abs/2407.05128. State-dict names are those of the authors' code.
 
     Args:
         channels: Width C, at least 1.
         heads: Number of attention heads; limited to the largest divisor of C that is not above it.
-        window: Side and stride of the pooling window in pixels of the map, at least 1, or ``"global"`` (the authors'
-            ``window_size=-1``, their ablation "w/o progressive compression"): one mean over the whole map. A map
-            smaller than the window is pooled as a whole.
+        window: Side and stride of the pooling window in pixels of the map, at least 1, or
+            ``"global"`` (the authors' ``window_size=-1``, their ablation "w/o progressive
+            compression"): one mean over the whole map. A map smaller than the window is pooled as a
+            whole.
         pool: ``"avg"`` or ``"max"``.
         gate: ``"sigmoid"``, or ``"softmax"`` over the channels.
         qkv_bias: Give q, k and v a bias.
         attn_drop: Dropout probability of the attention matrix in training, from 0 to 1.
-        cover_edge: Pool the rows and columns beyond the last full window too, as smaller windows. The authors' code
-            does not see them: of a 20 x 20 map it sees 14 x 14.
+        cover_edge: Pool the rows and columns beyond the last full window too, as smaller windows.
+            The authors' code does not see them: of a 20 x 20 map it sees 14 x 14.
         scale: ``"channels"`` divides by sqrt(d); the ablation ``"positions"`` divides by sqrt(N).
-        shuffle: Interleave the channels of SMSA's branches before they are split into heads, and undo it after, so that
-            each head attends over all branches (ablation "multi-head + shuffle"; needs heads above 1 to matter).
+        shuffle: Interleave the channels of SMSA's branches before they are split into heads, and
+            undo it after, so that each head attends over all branches (ablation "multi-head +
+            shuffle"; needs heads above 1 to matter).
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -84,21 +87,34 @@ class PCSA(Attention):
         super().__init__(channels)
         self.gate = check_choice("gate", gate, GATES, owner=type(self).__name__)
         self._init_compression(window=window, pool=pool, cover_edge=cover_edge)
-        self._init_channel(heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle)
+        self._init_channel(
+            heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle
+        )
 
     def _init_compression(self, *, window: int | str, pool: str, cover_edge: bool) -> None:
         """Check how the map is compressed; SCSA shares this."""
         owner = type(self).__name__
-        if window != "global" and (isinstance(window, (bool, str)) or not isinstance(window, int) or window < 1):
-            raise ValueError(f"{owner}: window must be an int of at least 1 or 'global', got {window!r}")
+        if window != "global" and (
+            isinstance(window, (bool, str)) or not isinstance(window, int) or window < 1
+        ):
+            raise ValueError(
+                f"{owner}: window must be an int of at least 1 or 'global', got {window!r}"
+            )
         self.window = window
         self.pool = check_choice("pool", pool, POOLS, owner=owner)
         self.cover_edge = check_bool("cover_edge", cover_edge, owner=owner)
         if window == "global" and (pool == "max" or cover_edge):
-            raise ValueError(f"{owner}: window='global' averages the whole map: leave pool and cover_edge out with it")
+            raise ValueError(
+                f"{owner}: window='global' averages the whole map: leave pool and cover_edge out"
+                " with it"
+            )
 
-    def _init_channel(self, *, heads: int, qkv_bias: bool, attn_drop: float, scale: str, shuffle: bool) -> None:
-        """Create the parameters of PCSA on ``self``; SCSA shares this, because the authors' names are flat."""
+    def _init_channel(
+        self, *, heads: int, qkv_bias: bool, attn_drop: float, scale: str, shuffle: bool
+    ) -> None:
+        """Create the parameters of PCSA on ``self``; SCSA shares this, because the authors' names
+        are flat.
+        """
         owner = type(self).__name__
         self.heads = largest_divisor(self.channels, check_int("heads", heads, low=1, owner=owner))
         check_bool("qkv_bias", qkv_bias, owner=owner)
@@ -106,8 +122,13 @@ class PCSA(Attention):
         self.shuffle = check_bool("shuffle", shuffle, owner=owner)
         self.norm = nn.GroupNorm(1, self.channels)
         for name in ("q", "k", "v"):
-            self.add_module(name, nn.Conv2d(self.channels, self.channels, 1, groups=self.channels, bias=qkv_bias))
-        self.attn_drop = nn.Dropout(check_float("attn_drop", attn_drop, low=0.0, high=1.0, owner=owner))
+            self.add_module(
+                name,
+                nn.Conv2d(self.channels, self.channels, 1, groups=self.channels, bias=qkv_bias),
+            )
+        self.attn_drop = nn.Dropout(
+            check_float("attn_drop", attn_drop, low=0.0, high=1.0, owner=owner)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by what the channels attend to."""
@@ -119,13 +140,26 @@ class PCSA(Attention):
 
     def _channel_gate(self, compressed: torch.Tensor) -> torch.Tensor:
         """Turn a compressed map (B, C, h, w) into its gate (B, C, 1, 1), of the same type."""
-        if self.heads == 1 and self.q.bias is None and not self.training and runs_plainly_on_cpu(compressed):
+        if (
+            self.heads == 1
+            and self.q.bias is None
+            and not self.training
+            and runs_plainly_on_cpu(compressed)
+        ):
             return self._channel_gate_on_cpu(group_norm(compressed, self.norm).flatten(2))
-        affine = not torch.jit.is_tracing()  # traced, the norm's affine part is folded into the projections
-        y = (group_norm(compressed, self.norm) if affine else self._normalised_traced(compressed)).flatten(2)
-        # Half of the scale goes into each factor, before the sum over N: in float16 the plain product could overflow.
+        affine = (
+            not torch.jit.is_tracing()
+        )  # traced, the norm's affine part is folded into the projections
+        y = (
+            group_norm(compressed, self.norm) if affine else self._normalised_traced(compressed)
+        ).flatten(2)
+        # Half of the scale goes into each factor, before the sum over N: in float16 the plain
+        # product could overflow.
         root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
-        q, k = self._heads(self._project(y, self.q, root)), self._heads(self._project(y, self.k, root))
+        q, k = (
+            self._heads(self._project(y, self.q, root)),
+            self._heads(self._project(y, self.k, root)),
+        )
         if affine:  # linear, so on the mean
             v = self._project(y.mean(dim=2, keepdim=True), self.v)
         else:  # that way round OpenVINO 2026.4 is wrong from the second picture of a batch on
@@ -134,12 +168,15 @@ class PCSA(Attention):
         attention = (q @ k.transpose(-2, -1)).softmax(dim=-1)
         if self.attn_drop.p:
             attention = self.attn_drop(attention)
-        return self._activate_channels(self._join(attention @ v.to(attention.dtype))).to(compressed.dtype)
+        return self._activate_channels(self._join(attention @ v.to(attention.dtype))).to(
+            compressed.dtype
+        )
 
     def _channel_gate_on_cpu(self, y: torch.Tensor) -> torch.Tensor:
         """Turn the normalised (B, C, N) into the gate (B, C, 1, 1): one head, no bias, float32.
 
-        q and k scale channels, so their product is that of y with itself, times the products of their weights.
+        q and k scale channels, so their product is that of y with itself, times the products of
+        their weights.
         """
         weights = self.folded("products")
         weights = self._products(y.shape[2]) if weights is None else weights
@@ -168,18 +205,28 @@ class PCSA(Attention):
         return gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
 
     def constants(self) -> dict[str, torch.Tensor]:
-        """The products of q's and k's weights, where they do not depend on the size of the map, and v's in a row."""
+        """The products of q's and k's weights, where they do not depend on the size of the map, and
+        v's in a row.
+        """
         fixed = self.heads == 1 and self.scale == "channels" and self.q.bias is None
-        return {"products": self._products(0), "values": self.v.weight.view(-1).clone()} if fixed else {}
+        return (
+            {"products": self._products(0), "values": self.v.weight.view(-1).clone()}
+            if fixed
+            else {}
+        )
 
     def _project(self, y: torch.Tensor, conv: Any, root: Any = None) -> torch.Tensor:
-        """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it is."""
+        """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it
+        is.
+        """
         weight, bias = conv.weight.view(-1), conv.bias
         if root is not None:
             weight, bias = weight * root, None if bias is None else bias * root
         if torch.jit.is_tracing():
             shift = weight * self.norm.bias
-            return affine_traced(y, weight * self.norm.weight, shift if bias is None else shift + bias)
+            return affine_traced(
+                y, weight * self.norm.weight, shift if bias is None else shift + bias
+            )
         y = y * weight.unsqueeze(1)
         return y if bias is None else y + bias.unsqueeze(1)
 
@@ -187,7 +234,9 @@ class PCSA(Attention):
         """(B, C, N) to (B, heads, C / heads, N), or as it is for one head."""
         if self.heads == 1:
             return t
-        if self.shuffle:  # channel c of head h is channel c * heads + h: every head gets a share of each branch
+        if (
+            self.shuffle
+        ):  # channel c of head h is channel c * heads + h: every head gets a share of each branch
             return t.unflatten(1, (self.channels // self.heads, self.heads)).transpose(1, 2)
         return t.unflatten(1, (self.heads, self.channels // self.heads))
 

@@ -1,4 +1,6 @@
-"""The registry: attention names as model YAMLs, grafts and injections spell them, and the classes behind them."""
+"""The registry: attention names as model YAMLs, grafts and injections spell them, and the classes
+behind them.
+"""
 
 from __future__ import annotations
 
@@ -22,27 +24,36 @@ _Class = TypeVar("_Class", bound=type[nn.Module])
 def register_attention(name: str) -> Callable[[_Class], _Class]:
     """Register a module class under ``name``; used as a decorator.
 
-    The class is at once a row of model YAMLs (``C2f_NAME`` and the bare ``NAME``), a graft and an injection. Its
-    constructor takes ``channels`` first and options by keyword; its ``forward`` maps (B, C, H, W) to the same shape.
-    The class is also marked as safe for ``torch.load(weights_only=True)``; helper modules of its own need
+    The class is at once a row of model YAMLs (``C2f_NAME`` and the bare ``NAME``), a graft and an
+    injection. Its constructor takes ``channels`` first and options by keyword; its ``forward`` maps
+    (B, C, H, W) to the same shape. The class is also marked as safe for
+    ``torch.load(weights_only=True)``; helper modules of its own need
     ``torch.serialization.add_safe_globals`` too.
 
     Args:
-        name: Letters and digits, starting with a letter; no underscore, which separates block and attention in rows.
+        name: Letters and digits, starting with a letter; no underscore, which separates block and
+            attention in rows.
 
     Raises:
         ValueError: The name is malformed or taken by another class.
         TypeError: What is decorated is not a subclass of ``torch.nn.Module``.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
-        raise ValueError(f"an attention name is letters and digits without an underscore, got {name!r}")
+        raise ValueError(
+            f"an attention name is letters and digits without an underscore, got {name!r}"
+        )
 
     def decorate(cls: _Class) -> _Class:
         if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
-            raise TypeError(f"register_attention({name!r}) takes a subclass of torch.nn.Module, got {cls!r}")
+            raise TypeError(
+                f"register_attention({name!r}) takes a subclass of torch.nn.Module, got {cls!r}"
+            )
         known = _CLASSES.get(name)
         if known is not None and _path(known) != _path(cls):
-            raise ValueError(f"attention {name!r} is taken by {_path(known)}: register {_path(cls)} under another name")
+            raise ValueError(
+                f"attention {name!r} is taken by {_path(known)}: register {_path(cls)} under"
+                " another name"
+            )
         _CLASSES[name] = cls
         torch.serialization.add_safe_globals([cls])
         return cls
@@ -104,7 +115,9 @@ def _path(cls: type) -> str:
 
 
 def _read_entry_points() -> None:
-    """Import third-party modules once; a broken one is named in a warning and does not stop the others."""
+    """Import third-party modules once; a broken one is named in a warning and does not stop the
+    others.
+    """
     global _entry_points_read
     if _entry_points_read:
         return
@@ -112,7 +125,12 @@ def _read_entry_points() -> None:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             loaded: Any = entry.load()
-            if not inspect.ismodule(loaded):  # a module registers its classes itself, by the decorator
+            if not inspect.ismodule(
+                loaded
+            ):  # a module registers its classes itself, by the decorator
                 register_attention(entry.name)(loaded)
         except Exception as error:  # noqa: BLE001  a stranger's package must not break ours
-            warnings.warn(f"attention {entry.name!r} from {entry.value} was not loaded: {error!r}", stacklevel=2)
+            warnings.warn(
+                f"attention {entry.name!r} from {entry.value} was not loaded: {error!r}",
+                stacklevel=2,
+            )

@@ -15,25 +15,28 @@ from scsa_yolo.attention.norms import instance_norm
 class SA(Attention):
     r"""Shuffle attention, SA-Net (Zhang and Yang, ICASSP 2021, https://arxiv.org/abs/2102.00240).
 
-    The channels are cut into G groups, and each group into two halves. One half is gated per channel by its mean, the
-    other per position by its normalised values; four vectors of C / 2G numbers are shared by all groups:
+    The channels are cut into G groups, and each group into two halves. One half is gated per
+    channel by its mean, the other per position by its normalised values; four vectors of C / 2G
+    numbers are shared by all groups:
 
     .. math:: X'_{k1} = X_{k1} \cdot \sigma(c_w \cdot \mathrm{avg}_{h,w}(X_{k1}) + c_b)
 
     .. math:: X'_{k2} = X_{k2} \cdot \sigma(s_w \cdot \mathrm{GN}(X_{k2}) + s_b)
 
-    A shuffle then interleaves the first C / 2 channels of the result with the last C / 2. ``s_w`` and ``s_b`` are
+    A shuffle then interleaves the first C / 2 channels of the result with the last C / 2. ``s_w``
+    and ``s_b`` are
     folded into the affine step of GN: the same numbers with one pass over the map less.
 
-    State-dict names: ``c_w``, ``c_b``, ``s_w``, ``s_b``, ``gn``. ``c_w`` and ``s_w`` start at 0, so a fresh module
+    State-dict names: ``c_w``, ``c_b``, ``s_w``, ``s_b``, ``gn``. ``c_w`` and ``s_w`` start at 0, so
+    a fresh module
     scales everything by :math:`\sigma(1)`. Deliberate differences from the SCSA authors' code: it needs a multiple of
     2G channels; here G is limited by the rule below. Three channels a group run there by broadcasting over halves of 2
     and 1; here the halves of a group are always equal.
 
     Args:
         channels: Width C, at least 2.
-        groups: G, at least 1; limited to the largest divisor of C / 2 that is not above it. Of an odd width the last
-            channel passes unchanged, and the rule holds for the others.
+        groups: G, at least 1; limited to the largest divisor of C / 2 that is not above it. Of an
+            odd width the last channel passes unchanged, and the rule holds for the others.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -69,12 +72,20 @@ class SA(Attention):
         if self.groups % 2 == 0 and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
             return self._shuffled_product((first, second), (gate_c, gate_s))
         out = torch.stack((first * gate_c, second * gate_s), dim=2)
-        return out.reshape(-1, 2, self.groups * self.width, height, width).transpose(1, 2).flatten(1, 2)
+        return (
+            out.reshape(-1, 2, self.groups * self.width, height, width)
+            .transpose(1, 2)
+            .flatten(1, 2)
+        )
 
-    def _shuffled_product(self, halves: Sequence[torch.Tensor], gates: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Write each half's product to where the shuffle would take it, instead of stacking and copying.
+    def _shuffled_product(
+        self, halves: Sequence[torch.Tensor], gates: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """Write each half's product to where the shuffle would take it, instead of stacking and
+        copying.
 
-        The shuffle turns channels (2, G / 2, half of a group, C / 2G) into (G / 2, half of a group, C / 2G, 2).
+        The shuffle turns channels (2, G / 2, half of a group, C / 2G) into (G / 2, half of a group,
+        C / 2G, 2).
         """
         batch, groups, width, *size = halves[0].shape
         out = halves[0].new_empty(batch, groups // 2, 2, width, 2, *size)

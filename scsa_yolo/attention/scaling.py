@@ -1,8 +1,10 @@
-"""Full-size passes of the modules whose output is the map times gates along its height and width (CA, ELA).
+"""Full-size passes of the modules whose output is the map times gates along its height and width
+(CA, ELA).
 
-What :mod:`scsa_yolo.attention.gating` does for SCSA: where autograd records, a backward of our own makes one full-size
-tensor and keeps none besides the input, so that time and memory of these modules compare like for like with SCSA's. A
-module that only gates channels keeps none anyway, and gains nothing by it.
+What :mod:`scsa_yolo.attention.gating` does for SCSA: where autograd records, a backward of our own
+makes one full-size tensor and keeps none besides the input, so that time and memory of these
+modules compare like for like with SCSA's. A module that only gates channels keeps none anyway, and
+gains nothing by it.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ from scsa_yolo.attention.gating import SpatialGates, scale, small_backward, trai
 
 
 def scale_positions(
-    x: torch.Tensor, gates: SpatialGates, module: nn.Module, times: Callable[..., torch.Tensor] = torch.mul
+    x: torch.Tensor,
+    gates: SpatialGates,
+    module: nn.Module,
+    times: Callable[..., torch.Tensor] = torch.mul,
 ) -> torch.Tensor:
     """Return ``x * gate_h * gate_w``.
 
     Args:
         x: (B, C, H, W).
-        gates: Maps the means over the width (B, C, H) and over the height (B, C, W) to gates of the same shapes and
-            type.
+        gates: Maps the means over the width (B, C, H) and over the height (B, C, W) to gates of the
+            same shapes and type.
         module: Has the parameters that ``gates`` uses.
-        times: The first product, where autograd does not record; ``Attention.times`` may write into ``x``.
+        times: The first product, where autograd does not record; ``Attention.times`` may write into
+            ``x``.
     """
     if trains_eagerly():
         return _ScaledPositions.apply(x, gates, *module.parameters())
@@ -36,7 +42,9 @@ def scale_positions(
 
 class _ScaledPositions(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, gates: SpatialGates, *parameters: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, gates: SpatialGates, *parameters: torch.Tensor
+    ) -> torch.Tensor:
         mean_h, mean_w = x.mean(dim=3).requires_grad_(), x.mean(dim=2).requires_grad_()
         with torch.enable_grad():  # the small graph, cut off from x; autograd runs it in backward
             gate_h, gate_w = gates(mean_h, mean_w)
@@ -51,7 +59,9 @@ class _ScaledPositions(torch.autograd.Function):
         mean_h, mean_w, gate_h, gate_w = ctx.small
         high, wide = gate_h.detach(), gate_w.detach()
         product = grad * x
-        grad_w = (high.unsqueeze(2) @ product).squeeze(2)  # a vector on the right would cost several passes
+        grad_w = (high.unsqueeze(2) @ product).squeeze(
+            2
+        )  # a vector on the right would cost several passes
         grad_h = product.mul_(wide.unsqueeze(2)).sum(dim=3)
         grad_mean_h, grad_mean_w, *learned = small_backward(
             (gate_h, gate_w), (mean_h, mean_w, *parameters), (grad_h, grad_w)

@@ -17,24 +17,28 @@ ORDERS = ("spatial", "channel")
 
 
 class SCSA(SMSA, PCSA):
-    r"""Spatial and channel synergistic attention (Si et al., Neurocomputing 2025, equations 1 to 13).
+    r"""Spatial and channel synergistic attention (Si et al., Neurocomputing 2025, equations 1 to
+    13).
 
     .. math:: \mathrm{SCSA}(X) = \mathrm{PCSA}(\mathrm{SMSA}(X))
 
-    Spatial gates of several receptive fields go first and guide the channel self-attention; see :class:`SMSA` and
-    :class:`PCSA` for the equations. At the defaults it has 16 parameters a channel, and equals the authors' code
-    (https://github.com/HZAI-ZJNU/SCSA) to float32 rounding, state-dict names included.
+    Spatial gates of several receptive fields go first and guide the channel self-attention; see
+    :class:`SMSA` and :class:`PCSA` for the equations. At the defaults it has 16 parameters a
+    channel, and equals the authors' code (https://github.com/HZAI-ZJNU/SCSA) to float32 rounding,
+    state-dict names included.
 
-    Deliberate differences from that code: any map size (theirs raises below 7 x 7), any width (theirs needs a multiple
-    of 4), and shapes stay dynamic in exports. The authors released no code for the ablations of their Table 1; the
-    options that make them follow the paper's words, and what each does is said in :class:`SMSA` and :class:`PCSA`.
+    Deliberate differences from that code: any map size (theirs raises below 7 x 7), any width
+    (theirs needs a multiple of 4), and shapes stay dynamic in exports. The authors released no code
+    for the ablations of their Table 1; the options that make them follow the paper's words, and
+    what each does is said in :class:`SMSA` and :class:`PCSA`.
 
     Args:
         channels: Width C, at least 1.
         heads, window, pool, qkv_bias, attn_drop, cover_edge, scale, shuffle: See :class:`PCSA`.
         kernels, norm, norm_first, shared: See :class:`SMSA`.
         gate: ``"sigmoid"`` or ``"softmax"``, for both halves.
-        parts: ``"both"``, or the ablations ``"spatial"`` (without PCSA) and ``"channel"`` (without SMSA).
+        parts: ``"both"``, or the ablations ``"spatial"`` (without PCSA) and ``"channel"`` (without
+            SMSA).
         first: ``"spatial"``, or the ablation ``"channel"``: PCSA before SMSA.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
@@ -70,15 +74,23 @@ class SCSA(SMSA, PCSA):
         Attention.__init__(self, channels)
         self.parts = check_choice("parts", parts, PARTS, owner=type(self).__name__)
         self.first = check_choice("first", first, ORDERS, owner=type(self).__name__)
-        self._init_spatial(kernels=kernels, gate=gate, norm=norm, norm_first=norm_first, shared=shared)
+        self._init_spatial(
+            kernels=kernels, gate=gate, norm=norm, norm_first=norm_first, shared=shared
+        )
         self._init_compression(window=window, pool=pool, cover_edge=cover_edge)
-        self._init_channel(heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle)
+        self._init_channel(
+            heads=heads, qkv_bias=qkv_bias, attn_drop=attn_drop, scale=scale, shuffle=shuffle
+        )
         self._drop_parts()
 
     def _drop_parts(self) -> None:
-        """Remove the parameters of a half that an ablation leaves out: they would never get a gradient."""
+        """Remove the parameters of a half that an ablation leaves out: they would never get a
+        gradient.
+        """
         channel = {"norm", "q", "k", "v", "attn_drop"}
-        gone = {"both": set(), "spatial": channel, "channel": {*self._modules} - channel}[self.parts]
+        gone = {"both": set(), "spatial": channel, "channel": {*self._modules} - channel}[
+            self.parts
+        ]
         for name in gone:
             delattr(self, name)
 
@@ -89,7 +101,12 @@ class SCSA(SMSA, PCSA):
             return self._spatial(x) if self.parts == "spatial" else self._channel(x)
         if self.first == "channel":
             return self._spatial(self._channel(x))
-        if trains_eagerly() and isinstance(self.window, int) and self.pool == "avg" and not self.cover_edge:
+        if (
+            trains_eagerly()
+            and isinstance(self.window, int)
+            and self.pool == "avg"
+            and not self.cover_edge
+        ):
             learned = list(self.parameters())
             return gated_attention(x, self._spatial_gates, self._channel_gate, self.window, learned)
         z = self._spatial(x)

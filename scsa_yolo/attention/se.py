@@ -14,14 +14,15 @@ from scsa_yolo.attention.functional import hidden_width
 class SE(Attention):
     r"""Squeeze-and-excitation (Hu et al., CVPR 2018, https://arxiv.org/abs/1709.01507).
 
-    The mean of each channel passes a two-layer bottleneck without biases, and its result gates the channels:
+    The mean of each channel passes a two-layer bottleneck without biases, and its result gates the
+    channels:
 
     .. math:: \mathrm{SE}(X) = X \cdot \sigma(W_2\, \mathrm{ReLU}(W_1 z)), \qquad z = \tfrac{1}{HW} \sum_{h,w} X
 
     with :math:`W_1 \in \mathbb{R}^{m \times C}`, :math:`W_2 \in \mathbb{R}^{C \times m}`, m = C / reduction.
 
-    State-dict names: ``fc.0``, ``fc.2``. Deliberate difference from the SCSA authors' code: below ``reduction``
-    channels m is 1 instead of 0, where that code's gate is a constant 1/2.
+    State-dict names: ``fc.0``, ``fc.2``. Deliberate difference from the SCSA authors' code: below
+    ``reduction`` channels m is 1 instead of 0, where that code's gate is a constant 1/2.
 
     Args:
         channels: Width C, at least 1.
@@ -38,7 +39,10 @@ class SE(Attention):
         self.reduction = check_int("reduction", reduction, low=1, owner=type(self).__name__)
         hidden = hidden_width(channels, reduction)
         self.fc = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, channels, bias=False), nn.Sigmoid()
+            nn.Linear(channels, hidden, bias=False),
+            nn.ReLU(),
+            nn.Linear(hidden, channels, bias=False),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

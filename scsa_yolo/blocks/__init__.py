@@ -1,7 +1,8 @@
-"""Residual units with a slot named ``attn``: what a unit is, which classes are units, how one is given a slot.
+"""Residual units with a slot named ``attn``: what a unit is, which classes are units, how one is
+given a slot.
 
-Importing this room imports ``ultralytics.nn.modules``, whose blocks it subclasses, and marks all our module classes as
-safe for ``torch.load(weights_only=True)``.
+Importing this room imports ``ultralytics.nn.modules``, whose blocks it subclasses, and marks all
+our module classes as safe for ``torch.load(weights_only=True)``.
 """
 
 from scsa_yolo.attention import attention_names
@@ -30,5 +31,6 @@ __all__ = [
     "units",
 ]
 
-# Ours are marked safe by their import; this imports third parties' modules, which are in checkpoints just as well.
+# Ours are marked safe by their import; this imports third parties' modules, which are in
+# checkpoints just as well.
 attention_names()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 PARTS = ("backbone", "head")  # the keys of a model YAML that hold rows
-# Blocks with residual units. The two whose arguments decide: A2C2f has them where its second, a2, is false, and
-# ResNetLayer where its fourth, is_first, is not true (that one is the stem).
+# Blocks with residual units. The two whose arguments decide: A2C2f has them where its second, a2,
+# is false, and ResNetLayer where its fourth, is_first, is not true (that one is the stem).
 BLOCKS = (
     "Bottleneck",
     "BottleneckCSP",

@@ -13,17 +13,21 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def fold(module: Module) -> Module:
-    """Prepare the attention modules in ``module`` for inference, in place; the numbers stay the same.
+    """Prepare the attention modules in ``module`` for inference, in place; the numbers stay the
+    same.
 
-    What depends on weights alone is computed once. In the slot of a residual unit the map is fresh from the layer
-    before and nothing else reads it, so the attention writes its result there instead of into new memory; a forward
-    hook on that layer which keeps the map sees it gated. ``train()`` and loading a state dict undo it. Ultralytics'
-    ``fuse()`` calls this, and so do its predict, val and export; for any other model call it after ``eval()``.
+    What depends on weights alone is computed once. In the slot of a residual unit the map is fresh
+    from the layer before and nothing else reads it, so the attention writes its result there
+    instead of into new memory; a forward hook on that layer which keeps the map sees it gated.
+    ``train()`` and loading a state dict undo it. Ultralytics' ``fuse()`` calls this, and so do its
+    predict, val and export; for any other model call it after ``eval()``.
 
     Returns:
         ``module``.
     """
-    in_slots = {unit.attn for _, unit in slotted(module)}  # not what a blend there holds: it still needs the map
+    in_slots = {
+        unit.attn for _, unit in slotted(module)
+    }  # not what a blend there holds: it still needs the map
     for child in module.modules():
         if isinstance(child, Attention):
             child.fold(overwrite=child in in_slots)
@@ -31,16 +35,18 @@ def fold(module: Module) -> Module:
 
 
 def fix_size(module: Module, runtime: str | None = "onnx") -> Module:
-    """Let graphs that are traced from ``module`` hold for the size of their example alone, in place.
+    """Let graphs that are traced from ``module`` hold for the size of their example alone, in
+    place.
 
-    Known sizes let the attention choose operators that the runtime is faster at. Where the graph is to take other
-    sizes, leave this out. Ultralytics' ``export`` does it unless it is told ``dynamic=True``; do it after :func:`fold`
-    before a ``torch.onnx.export`` of your own. It changes neither the numbers nor anything that is not traced.
+    Known sizes let the attention choose operators that the runtime is faster at. Where the graph is
+    to take other sizes, leave this out. Ultralytics' ``export`` does it unless it is told
+    ``dynamic=True``; do it after :func:`fold` before a ``torch.onnx.export`` of your own. It
+    changes neither the numbers nor anything that is not traced.
 
     Args:
         module: A model, or a part of one.
-        runtime: Ultralytics' name of the format, such as ``"onnx"`` or ``"openvino"``; those that nothing is known of
-            get the graph that holds for any size. None takes it back.
+        runtime: Ultralytics' name of the format, such as ``"onnx"`` or ``"openvino"``; those that
+            nothing is known of get the graph that holds for any size. None takes it back.
 
     Returns:
         ``module``.

@@ -9,11 +9,13 @@ STARTS = ("paper", "identity")  # the choices of `start` in rows, grafts and inj
 
 
 class IdentityStart(nn.Module):
-    """Blend an attention module in by a learned weight per channel that starts at 0: ``x + blend * (attn(x) - x)``.
+    """Blend an attention module in by a learned weight per channel that starts at 0: ``x + blend *
+    (attn(x) - x)``.
 
-    A fresh SCSA passes about 0.14 of its input (three sigmoid gates near one half), which wrecks features that were
-    trained without it. With this blend a transferred model gives the stock outputs exactly before its first step. The
-    attention's own weights get a gradient from the second step on, once ``blend`` has left 0. Not in the paper.
+    A fresh SCSA passes about 0.14 of its input (three sigmoid gates near one half), which wrecks
+    features that were trained without it. With this blend a transferred model gives the stock
+    outputs exactly before its first step. The attention's own weights get a gradient from the
+    second step on, once ``blend`` has left 0. Not in the paper.
 
     Args:
         attention: The module to blend in; maps (B, C, H, W) to the same shape.

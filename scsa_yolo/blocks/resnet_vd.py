@@ -1,9 +1,10 @@
 """ResNet-18-vd and ResNet-34-vd, the backbones of RT-DETR that Ultralytics lacks, as two YAML rows.
 
-ResNet-vd (He et al., Bag of Tricks, CVPR 2019, https://arxiv.org/abs/1812.01187): a stem of three 3x3 convolutions, and
-shortcuts that average-pool before their 1x1 convolution, so that no position is skipped. Laid out as in RT-DETR (Zhao
-et al., CVPR 2024, https://arxiv.org/abs/2304.08069), whose r18 and r34 project every stage's first shortcut.
-Built of Ultralytics' ``Conv``, so that ``model.fuse()`` folds its batch norms.
+ResNet-vd (He et al., Bag of Tricks, CVPR 2019, https://arxiv.org/abs/1812.01187): a stem of three
+3x3 convolutions, and shortcuts that average-pool before their 1x1 convolution, so that no position
+is skipped. Laid out as in RT-DETR (Zhao et al., CVPR 2024, https://arxiv.org/abs/2304.08069), whose
+r18 and r34 project every stage's first shortcut. Built of Ultralytics' ``Conv``, so that
+``model.fuse()`` folds its batch norms.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class BasicBlockVD(nn.Module):
         self.cv1 = Conv(c1, c2, 3, s, act=nn.ReLU(inplace=True))
         self.cv2 = Conv(c2, c2, 3, act=False)
         pool = nn.AvgPool2d(2, 2, ceil_mode=True) if s == 2 else nn.Identity()
-        self.shortcut = nn.Sequential(pool, Conv(c1, c2, 1, act=False)) if project else nn.Identity()
+        self.shortcut = (
+            nn.Sequential(pool, Conv(c1, c2, 1, act=False)) if project else nn.Identity()
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply both convolutions and add the shortcut."""
@@ -98,7 +101,10 @@ class ResNetVDLayer(nn.Module):
     def __init__(self, c1: int, c2: int, n: int = 1, s: int = 1) -> None:
         super().__init__()
         if n < 1 or s not in (1, 2):
-            raise ValueError(f"ResNetVDLayer takes at least 1 block and a stride of 1 or 2, got n={n!r} and s={s!r}")
+            raise ValueError(
+                f"ResNetVDLayer takes at least 1 block and a stride of 1 or 2, got n={n!r} and"
+                f" s={s!r}"
+            )
         rest = (BasicBlockVD(c2, c2) for _ in range(n - 1))
         self.blocks = nn.Sequential(BasicBlockVD(c1, c2, s, project=True), *rest)
 

@@ -1,8 +1,11 @@
 """What a residual unit is, and how one is given a slot named ``attn``.
 
-A unit is a block's smallest residual branch. It gets its slot by exchanging its class for a subclass whose forward
-calls ``self.attn``: the children keep their names, so every stock key of the state dict keeps name and shape, and only
-``*.attn.*`` is new. Class paths are part of the checkpoint format: never rename one without leaving the old name.
+A unit is a block's smallest residual branch. It gets its slot by exchanging its class for a
+subclass whose forward
+calls ``self.attn``: the children keep their names, so every stock key of the state dict keeps name
+and shape, and only
+``*.attn.*`` is new. Class paths are part of the checkpoint format: never rename one without leaving
+the old name.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ SLOTS = ("mid", "out")
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a unit: the subclass that has it, and the width (channels) of the map that passes there."""
+    """A place in a unit: the subclass that has it, and the width (channels) of the map that passes
+    there.
+    """
 
     cls: type[nn.Module]
     width: Callable[[Any], int]
@@ -36,11 +41,13 @@ def add_unit(stock: type[nn.Module], *, out: Slot, mid: Slot | None = None) -> N
     Args:
         stock: The class of the unit without a slot.
         out: The slot after the last convolution, before the addition.
-        mid: The slot on the activation that feeds the last convolution; None where the branch has no such place, then
-            ``out`` serves for both.
+        mid: The slot on the activation that feeds the last convolution; None where the branch has
+            no such place, then ``out`` serves for both.
     """
     _UNITS[stock] = {"out": out, "mid": mid or out}
-    torch.serialization.add_safe_globals(sorted({s.cls for s in _UNITS[stock].values()}, key=lambda cls: cls.__name__))
+    torch.serialization.add_safe_globals(
+        sorted({s.cls for s in _UNITS[stock].values()}, key=lambda cls: cls.__name__)
+    )
 
 
 def units(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -65,7 +72,8 @@ def _place(unit: nn.Module, slot: str) -> Slot:
 
 
 def give_slot(unit: nn.Module, attention: nn.Module, slot: str = "mid") -> None:
-    """Give ``unit`` its slot, ``unit.attn``, with ``attention`` in it, in the unit's mode, type and place.
+    """Give ``unit`` its slot, ``unit.attn``, with ``attention`` in it, in the unit's mode, type and
+    place.
 
     Args:
         unit: An instance of a class that :func:`units` yields.

@@ -1,7 +1,8 @@
 """The residual units of Ultralytics' own blocks, with a slot.
 
-Bottleneck lies in C2f, C3, C3x, C3k, C3k2 and A2C2f, RepBottleneck in RepNCSPELAN4, CIB in C2fCIB, ResNetBlock in
-ResNetLayer, GhostBottleneck in C3Ghost. PSABlock and ABlock are attention already and get no slot.
+Bottleneck lies in C2f, C3, C3x, C3k, C3k2 and A2C2f, RepBottleneck in RepNCSPELAN4, CIB in C2fCIB,
+ResNetBlock in ResNetLayer, GhostBottleneck in C3Ghost. PSABlock and ABlock are attention already
+and get no slot.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ultralytics.nn.modules.block import CIB, Bottleneck, GhostBottleneck, RepBottleneck, ResNetBlock
+from ultralytics.nn.modules.block import (
+    CIB,
+    Bottleneck,
+    GhostBottleneck,
+    RepBottleneck,
+    ResNetBlock,
+)
 
 from scsa_yolo.blocks.slot import Slot, add_unit
 
@@ -54,7 +61,9 @@ class RepBottleneckOut(RepBottleneck):
 
 
 class CIBOut(CIB):
-    """CIB with attention after its last convolution, which is depthwise: the branch has no other place."""
+    """CIB with attention after its last convolution, which is depthwise: the branch has no other
+    place.
+    """
 
     attn: nn.Module
 

@@ -1,8 +1,9 @@
-"""The residual units of timm's ResNets, RepVGG and RepViT, with a slot. Imported only by what has timm (1.0 or later).
+"""The residual units of timm's ResNets, RepVGG and RepViT, with a slot. Imported only by what has
+timm (1.0 or later).
 
-timm's own attention (``se`` of ResNets and RepViT) is stock and stays where it is, so every stock key stays too. Every
-forward is the stock one with ``self.attn`` put in. The additions are out of place, since an attention module may need
-its own output for its gradient.
+timm's own attention (``se`` of ResNets and RepViT) is stock and stays where it is, so every stock
+key stays too. Every forward is the stock one with ``self.attn`` put in. The additions are out of
+place, since an attention module may need its own output for its gradient.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def _bottleneck_before_last(unit: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def _add(unit: nn.Module, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return the branch's result ``y``, dropped where timm drops paths, plus the shortcut of ``x``."""
+    """Return the branch's result ``y``, dropped where timm drops paths, plus the shortcut of
+    ``x``.
+    """
     y = y if unit.drop_path is None else unit.drop_path(y)
     return y + (x if unit.downsample is None else unit.downsample(x))
 
@@ -85,15 +88,17 @@ class BottleneckOut(resnet.Bottleneck):
 class RepVggBlockOut(byobnet.RepVggBlock):
     """RepVggBlock with attention on the sum of its branches, before its activation.
 
-    timm's forward has that place already, filled with ``nn.Identity``. The branches' sum stays linear, so that
-    ``reparameterize()`` still folds them into one convolution.
+    timm's forward has that place already, filled with ``nn.Identity``. The branches' sum stays
+    linear, so that ``reparameterize()`` still folds them into one convolution.
     """
 
     attn: nn.Module
 
 
 class RepViTBlockMid(repvit.RepViTBlock):
-    """RepViTBlock with attention where its squeeze and excitation sits, after it, before the channel mixer."""
+    """RepViTBlock with attention where its squeeze and excitation sits, after it, before the
+    channel mixer.
+    """
 
     attn: nn.Module
 
@@ -117,8 +122,9 @@ class RepViTBlockOut(repvit.RepViTBlock):
 def _repvgg_width(unit: Any) -> int:
     if not isinstance(unit.attn, nn.Identity):
         raise ValueError(
-            f"timm put {type(unit.attn).__name__} into this RepVggBlock's attn, and its weights would be lost. Build "
-            "the model without timm's attention, or set attn = nn.Identity() first"
+            f"timm put {type(unit.attn).__name__} into this RepVggBlock's attn, and its weights"
+            " would be lost. Build the model without timm's attention, or set attn = nn.Identity()"
+            " first"
         )
     conv = unit.conv_kxk.conv if unit.reparam_conv is None else unit.reparam_conv
     return conv.out_channels
@@ -126,7 +132,9 @@ def _repvgg_width(unit: Any) -> int:
 
 def _repvit_width(unit: Any) -> int:
     conv = unit.channel_mixer.conv1
-    return getattr(conv, "c", conv).in_channels  # fuse() puts a bare convolution in ConvNorm's place
+    return getattr(
+        conv, "c", conv
+    ).in_channels  # fuse() puts a bare convolution in ConvNorm's place
 
 
 add_unit(
@@ -140,4 +148,8 @@ add_unit(
     out=Slot(BottleneckOut, lambda unit: unit.conv3.out_channels),
 )
 add_unit(byobnet.RepVggBlock, out=Slot(RepVggBlockOut, _repvgg_width))
-add_unit(repvit.RepViTBlock, mid=Slot(RepViTBlockMid, _repvit_width), out=Slot(RepViTBlockOut, _repvit_width))
+add_unit(
+    repvit.RepViTBlock,
+    mid=Slot(RepViTBlockMid, _repvit_width),
+    out=Slot(RepViTBlockOut, _repvit_width),
+)

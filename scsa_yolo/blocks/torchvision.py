@@ -1,11 +1,11 @@
 """The residual units of torchvision's models, with a slot.
 
-ResNet blocks also make up ResNeXt, Wide ResNet and the backbones of torchvision's Faster, Mask and Keypoint R-CNN,
-FCOS, RetinaNet, FCN and DeepLab; the inverted residuals those of SSDLite and LR-ASPP. Imported only for torchvision's
-models.
+ResNet blocks also make up ResNeXt, Wide ResNet and the backbones of torchvision's Faster, Mask and
+Keypoint R-CNN, FCOS, RetinaNet, FCN and DeepLab; the inverted residuals those of SSDLite and
+LR-ASPP. Imported only for torchvision's models.
 
-Every forward is the stock one with ``self.attn`` put in. The additions are out of place, since an attention module may
-need its own output for its gradient.
+Every forward is the stock one with ``self.attn`` put in. The additions are out of place, since an
+attention module may need its own output for its gradient.
 """
 
 from __future__ import annotations
@@ -72,12 +72,16 @@ class BottleneckOut(resnet.Bottleneck):
 
 
 class InvertedResidualMid(mobilenetv2.InvertedResidual):
-    """MobileNetV2's block with attention between depthwise convolution and projection, as in the authors' code."""
+    """MobileNetV2's block with attention between depthwise convolution and projection, as in the
+    authors' code.
+    """
 
     attn: nn.Module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply expansion, depthwise convolution, attention, projection, and the shortcut where the block has one."""
+        """Apply expansion, depthwise convolution, attention, projection, and the shortcut where the
+        block has one.
+        """
         *before, project, norm = self.conv
         y = x
         for layer in before:
@@ -98,12 +102,16 @@ class InvertedResidualOut(mobilenetv2.InvertedResidual):
 
 
 class InvertedResidualV3Mid(mobilenetv3.InvertedResidual):
-    """MobileNetV3's block with attention before its projection; its own squeeze and excitation stays before it."""
+    """MobileNetV3's block with attention before its projection; its own squeeze and excitation
+    stays before it.
+    """
 
     attn: nn.Module
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Apply the layers before the projection, attention, the projection, and the shortcut where there is one."""
+        """Apply the layers before the projection, attention, the projection, and the shortcut where
+        there is one.
+        """
         *before, project = self.block
         y = x
         for layer in before:
@@ -123,15 +131,17 @@ class InvertedResidualV3Out(mobilenetv3.InvertedResidual):
         return y + x if self.use_res_connect else y
 
 
-# A Swin block calls its window attention `attn` already. Its unit is therefore that module itself, the first of the
-# block's two residual branches, whose slot then is `<block>.attn.attn`.
+# A Swin block calls its window attention `attn` already. Its unit is therefore that module itself,
+# the first of the block's two residual branches, whose slot then is `<block>.attn.attn`.
 def _attend(attention: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Apply ``attention``, which takes (B, C, H, W), to (B, H, W, C)."""
     return attention(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class ShiftedWindowAttentionOut(swin_transformer.ShiftedWindowAttention):
-    """Swin's window attention with attention on its result, before the addition. Shape: (B, H, W, C) to the same."""
+    """Swin's window attention with attention on its result, before the addition. Shape: (B, H, W,
+    C) to the same.
+    """
 
     attn: nn.Module
 
@@ -141,7 +151,9 @@ class ShiftedWindowAttentionOut(swin_transformer.ShiftedWindowAttention):
 
 
 class ShiftedWindowAttentionV2Out(swin_transformer.ShiftedWindowAttentionV2):
-    """Swin V2's window attention with attention on its result, before its norm. Shape: (B, H, W, C) to the same."""
+    """Swin V2's window attention with attention on its result, before its norm. Shape: (B, H, W, C)
+    to the same.
+    """
 
     attn: nn.Module
 

@@ -1,4 +1,5 @@
-"""Exported models: made by Ultralytics' exporter, run in their own runtimes, and compared with PyTorch.
+"""Exported models: made by Ultralytics' exporter, run in their own runtimes, and compared with
+PyTorch.
 
 See `docs/export.md` for the way from a checkpoint to a device.
 """
@@ -23,5 +24,7 @@ __all__ = ["MissingRuntime", "Runner", "load"]
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _LAZY:
-        raise AttributeError(f"module 'scsa_yolo.deploy' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'scsa_yolo.deploy' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,4 +1,6 @@
-"""``scsa-yolo export``: export as ``yolo export`` does, and prove each result equal to the checkpoint."""
+"""``scsa-yolo export``: export as ``yolo export`` does, and prove each result equal to the
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,45 @@ EXIT_DIFFERS = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``scsa-yolo export``."""
     parser.description = (
-        "Export a checkpoint with Ultralytics' own exporter, reload each result in its runtime,\ncompare it with "
-        "PyTorch on real pictures, time both in turns, and write a report beside\nit. Exit code 1 when one differs."
+        "Export a checkpoint with Ultralytics' own exporter, reload each result in its"
+        " runtime,\ncompare it with PyTorch on real pictures, time both in turns, and write a"
+        " report beside\nit. Exit code 1 when one differs."
     )
     parser.add_argument(
         "words",
         nargs="+",
         metavar="MODEL | KEY=VALUE",
-        help="the checkpoint, and settings as for yolo export: imgsz=640 half=True dynamic=True batch=8 opset=17 "
-        "nms=True data=my.yaml ...",
+        help=(
+            "the checkpoint, and settings as for yolo export: imgsz=640 half=True dynamic=True"
+            " batch=8 opset=17 nms=True data=my.yaml ..."
+        ),
     )
     # nargs="+" because settings may follow: words with an equals sign are taken out of these lists
-    parser.add_argument("--format", nargs="+", default=[], help="onnx (default), openvino ...; several: onnx,openvino")
     parser.add_argument(
-        "--images", nargs="+", default=[], metavar="PATH", help="pictures or folders (default: Ultralytics' two)"
+        "--format",
+        nargs="+",
+        default=[],
+        help="onnx (default), openvino ...; several: onnx,openvino",
     )
-    parser.add_argument("--rounds", type=int, default=20, help="timed rounds of the latency; 0: none (default: 20)")
-    parser.add_argument("--threads", type=int, help="CPU threads of both sides (default: each as it likes)")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="pictures or folders (default: Ultralytics' two)",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="timed rounds of the latency; 0: none (default: 20)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads of both sides (default: each as it likes)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``scsa-yolo export``; returns 0, 1 when a format differs or could not be made, 2 for wrong input."""
+    """Run ``scsa-yolo export``; returns 0, 1 when a format differs or could not be made, 2 for
+    wrong input.
+    """
     try:
         return _export(args)
     except (ValueError, OSError, ImportError) as error:
@@ -94,9 +114,13 @@ def _one(
         say(f"not made: {' '.join(str(error).split())}")
         return None
     data = str(settings["data"]) if settings.get("data") else None
-    proof = prove(made, source, pictures, data=data, rounds=args.rounds, threads=args.threads, say=say)
+    proof = prove(
+        made, source, pictures, data=data, rounds=args.rounds, threads=args.threads, say=say
+    )
     path = report_path(made)
-    write(path, record(made, proof, model=source, images=[str(image) for image in paths], data=data))
+    write(
+        path, record(made, proof, model=source, images=[str(image) for image in paths], data=data)
+    )
     say(f"{proof.verdict}; {made.path} and {path.name}")
     return made, proof
 
@@ -120,7 +144,10 @@ def _sorted(args: argparse.Namespace) -> tuple[str, list[str], list[str], list[s
             models.append(word)
     if len(models) != 1:
         typed = f"got {', '.join(models)}" if models else "got none"
-        raise ValueError(f"one model is exported at a time, {typed}. Type: scsa-yolo export best.pt --format onnx")
+        raise ValueError(
+            f"one model is exported at a time, {typed}. Type: scsa-yolo export best.pt --format"
+            " onnx"
+        )
     return models[0], formats, images, settings
 
 
@@ -133,7 +160,9 @@ def _say_what(opened: Any) -> None:
         counts = ", ".join(f"{modules.count(name)} {name}" for name in dict.fromkeys(modules))
         print(f"{opened.model_name or 'model'}: {counts}", flush=True)
     else:
-        print("no attention module of scsa_yolo in this model: it exports as stock does", flush=True)
+        print(
+            "no attention module of scsa_yolo in this model: it exports as stock does", flush=True
+        )
 
 
 def _speaker(prefix: str) -> Callable[[str], None]:

@@ -1,6 +1,8 @@
-"""Ultralytics' own exporter, in a place of its own: the result takes the place of an earlier one only when it is whole.
+"""Ultralytics' own exporter, in a place of its own: the result takes the place of an earlier one
+only when it is whole.
 
-What the exporter traces is kept, so that the exported graph can be compared with exactly that in PyTorch.
+What the exporter traces is kept, so that the exported graph can be compared with exactly that in
+PyTorch.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ def open_model(model: str | Path) -> Any:
 
     name = str(model)
     if Path(name).suffix not in {".pt", ".yaml", ".yml"}:
-        raise ExportError(f"{name} is no checkpoint. Type the .pt file that training wrote, such as best.pt")
+        raise ExportError(
+            f"{name} is no checkpoint. Type the .pt file that training wrote, such as best.pt"
+        )
     maker = RTDETR if Path(name).stem.lower().startswith("rtdetr") else YOLO
     try:
         opened = maker(name)
@@ -90,7 +94,9 @@ def open_model(model: str | Path) -> Any:
     return opened
 
 
-def export(opened: Any, format: str, settings: dict[str, Any], *, folder: Path | None = None) -> Exported:
+def export(
+    opened: Any, format: str, settings: dict[str, Any], *, folder: Path | None = None
+) -> Exported:
     """Export a model that :func:`open_model` opened.
 
     Args:
@@ -146,17 +152,28 @@ class _Seen:
     nms: Any
 
 
-def _run_exporter(opened: Any, model: Any, settings: dict[str, Any], seen: dict[str, _Seen], log: _Warnings) -> str:
+def _run_exporter(
+    opened: Any, model: Any, settings: dict[str, Any], seen: dict[str, _Seen], log: _Warnings
+) -> str:
     from ultralytics.engine.exporter import Exporter
 
-    defaults = {"imgsz": opened.model.args.get("imgsz", 640), "batch": 1, "data": None, "device": None}
+    defaults = {
+        "imgsz": opened.model.args.get("imgsz", 640),
+        "batch": 1,
+        "data": None,
+        "device": None,
+    }
     overrides = {**defaults, "verbose": False, **settings, "mode": "export"}
-    if settings.get("quantize") != 8:  # pictures of calibration: formats without INT8 refuse the argument
+    if (
+        settings.get("quantize") != 8
+    ):  # pictures of calibration: formats without INT8 refuse the argument
         overrides["data"] = None
     try:
         with quiet(log, verbose=bool(settings.get("verbose"))):
             exporter = Exporter(overrides=overrides)
-            exporter.callbacks["on_export_start"].append(lambda running: seen.update(exporter=_look(running)))
+            exporter.callbacks["on_export_start"].append(
+                lambda running: seen.update(exporter=_look(running))
+            )
             made = exporter(model=model)
     except (KeyboardInterrupt, MemoryError):
         raise
@@ -164,7 +181,8 @@ def _run_exporter(opened: Any, model: Any, settings: dict[str, Any], seen: dict[
         raise ExportError(f"{settings['format']}: the export failed: {reason(error)}") from error
     if not made or "exporter" not in seen or not Path(made).exists():
         raise ExportError(
-            f"{settings['format']}: Ultralytics' exporter wrote nothing. Type verbose=True to see its log"
+            f"{settings['format']}: Ultralytics' exporter wrote nothing. Type verbose=True to see"
+            " its log"
         )
     return str(made)
 
@@ -177,7 +195,9 @@ def _look(exporter: Any) -> _Seen:
     embedded = args.nms and args.format not in {"coreml", "mlmodel", "imx"}
     reference = NMSModel(model, args) if embedded else model
     shape = tuple(int(side) for side in exporter.im.shape)
-    return _Seen(reference.eval(), shape, dict(exporter.metadata), args.quantize, args.dynamic, args.nms)
+    return _Seen(
+        reference.eval(), shape, dict(exporter.metadata), args.quantize, args.dynamic, args.nms
+    )
 
 
 def _precision(quantize: Any) -> str:
@@ -187,18 +207,26 @@ def _precision(quantize: Any) -> str:
 
 
 def _require(format: str, precision: str) -> None:
-    """Refuse before any work what cannot be made here: Ultralytics itself would install packages unasked."""
+    """Refuse before any work what cannot be made here: Ultralytics itself would install packages
+    unasked.
+    """
     known = FORMATS.get(format)
-    missing = [name for name in (known.needs if known else ()) if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in (known.needs if known else ()) if importlib.util.find_spec(name) is None
+    ]
     if known and missing:
         raise ImportError(f"{format} needs {', '.join(missing)}. Type: {known.install}")
     besides = known.int8 if known and precision == "int8" else ()
     if missing := [name for name in besides if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"{format} in INT8 needs {', '.join(missing)}. Type: pip install {' '.join(missing)}")
+        raise ImportError(
+            f"{format} in INT8 needs {', '.join(missing)}. Type: pip install {' '.join(missing)}"
+        )
 
 
 def _put(made: Path, final: Path) -> Path:
-    """Move a file or a folder to where an earlier one may be, which is there until the new one is."""
+    """Move a file or a folder to where an earlier one may be, which is there until the new one
+    is.
+    """
     if not made.is_dir() and not final.is_dir():
         os.replace(made, final)
         return final
@@ -232,7 +260,9 @@ class _Warnings(logging.Handler):
 
 @contextlib.contextmanager
 def quiet(keep: logging.Handler | None = None, *, verbose: bool = False) -> Iterator[None]:
-    """Silence Ultralytics' log and warnings of torch's exporters, of which the user can change nothing."""
+    """Silence Ultralytics' log and warnings of torch's exporters, of which the user can change
+    nothing.
+    """
     from ultralytics.utils import LOGGER
 
     handlers, propagate = list(LOGGER.handlers), LOGGER.propagate

@@ -1,4 +1,6 @@
-"""Formats as data: what makes and runs each, and what was found to work with our modules, or why it does not."""
+"""Formats as data: what makes and runs each, and what was found to work with our modules, or why it
+does not.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,16 @@ FORMATS: dict[str, Format] = {
     "onnx": Format("ONNX", ("onnx", "onnxruntime", "onnxslim")),
     "openvino": Format("OpenVINO", ("openvino",), int8=("nncf",)),
     "torchscript": Format("TorchScript"),
-    "engine": Format("TensorRT", ("onnx", "tensorrt"), "pip install tensorrt onnx onnxslim, with an NVIDIA GPU"),
+    "engine": Format(
+        "TensorRT", ("onnx", "tensorrt"), "pip install tensorrt onnx onnxslim, with an NVIDIA GPU"
+    ),
     "ncnn": Format("NCNN", ("ncnn", "pnnx"), "pip install ncnn pnnx"),
-    "coreml": Format("CoreML", ("coremltools",), "pip install coremltools", here="CoreML runs on macOS only"),
-    "litert": Format("LiteRT", ("litert_torch", "ai_edge_litert"), "pip install litert-torch ai-edge-litert"),
+    "coreml": Format(
+        "CoreML", ("coremltools",), "pip install coremltools", here="CoreML runs on macOS only"
+    ),
+    "litert": Format(
+        "LiteRT", ("litert_torch", "ai_edge_litert"), "pip install litert-torch ai-edge-litert"
+    ),
 }
 
 
@@ -65,8 +73,15 @@ _DAY = "2026-11-21"
 _WITH = "yolov8n-scsa at 96 px, Ultralytics 8.4.190, torch 2.15.0, Python 3.11 on Linux"
 
 SUPPORT: tuple[Support, ...] = (
-    Support("onnx", "static, rectangle, batch 8", True, f"{_FORMATS_TEST}::test_static_rectangle_and_batch"),
-    Support("onnx", "dynamic", True, f"{_FORMATS_TEST}::test_dynamic_runs_at_other_sizes_and_batches"),
+    Support(
+        "onnx",
+        "static, rectangle, batch 8",
+        True,
+        f"{_FORMATS_TEST}::test_static_rectangle_and_batch",
+    ),
+    Support(
+        "onnx", "dynamic", True, f"{_FORMATS_TEST}::test_dynamic_runs_at_other_sizes_and_batches"
+    ),
     Support("onnx", "half", True, f"{_FORMATS_TEST}::test_half"),
     Support("onnx", "nms", True, f"{_FORMATS_TEST}::test_nms_inside_the_graph"),
     Support("onnx", "end2end", True, f"{_FORMATS_TEST}::test_heads_that_choose_rows"),
@@ -83,14 +98,27 @@ SUPPORT: tuple[Support, ...] = (
         "onnx",
         "dynamo exporter",
         True,
-        "every module alone, opset 18 and 22, static and dynamic, to 3e-7 of its scale in ONNX Runtime 1.31.1",
-        "by torch.onnx.export(dynamo=True) with onnxscript; Ultralytics' exporter always takes the legacy one",
+        "every module alone, opset 18 and 22, static and dynamic, to 3e-7 of its scale in ONNX"
+        " Runtime 1.31.1",
+        "by torch.onnx.export(dynamo=True) with onnxscript; Ultralytics' exporter always takes the"
+        " legacy one",
         _DAY,
     ),
-    Support("openvino", "dynamic", True, f"{_FORMATS_TEST}::test_dynamic_runs_at_other_sizes_and_batches"),
+    Support(
+        "openvino",
+        "dynamic",
+        True,
+        f"{_FORMATS_TEST}::test_dynamic_runs_at_other_sizes_and_batches",
+    ),
     Support("openvino", "static", True, f"{_FORMATS_TEST}::test_modules_in_openvino"),
     Support("openvino", "end2end", True, f"{_FORMATS_TEST}::test_heads_that_choose_rows"),
-    Support("openvino", "half", True, "yolo11n-scsa at 320 px, OpenVINO 2026.4.1: 2.4e-6 of the scale", date=_DAY),
+    Support(
+        "openvino",
+        "half",
+        True,
+        "yolo11n-scsa at 320 px, OpenVINO 2026.4.1: 2.4e-6 of the scale",
+        date=_DAY,
+    ),
     Support(
         "openvino",
         "int8",
@@ -99,21 +127,41 @@ SUPPORT: tuple[Support, ...] = (
         "needs nncf, which is in no extra: pip install nncf",
         _DAY,
     ),
-    Support("torchscript", "static", True, "tests/deploy/test_export_command.py::test_torchscript_passes"),
+    Support(
+        "torchscript",
+        "static",
+        True,
+        "tests/deploy/test_export_command.py::test_torchscript_passes",
+    ),
     Support("torchscript", "half", False, reason="Ultralytics makes it on a GPU only; not run"),
     Support(
-        "engine", "all", False, reason="not run: needs an NVIDIA GPU and TensorRT, whose libraries no registry holds"
+        "engine",
+        "all",
+        False,
+        reason="not run: needs an NVIDIA GPU and TensorRT, whose libraries no registry holds",
     ),
-    Support("ncnn", "static", True, f"ncnn 1.0.20261020, pnnx 20260526: 7e-5 of the scale; {_WITH}", date=_DAY),
     Support(
-        "litert", "static", True, f"litert-torch 0.10.0, ai-edge-litert 2.3.0: 3e-5 of the scale; {_WITH}", date=_DAY
+        "ncnn",
+        "static",
+        True,
+        f"ncnn 1.0.20261020, pnnx 20260526: 7e-5 of the scale; {_WITH}",
+        date=_DAY,
+    ),
+    Support(
+        "litert",
+        "static",
+        True,
+        f"litert-torch 0.10.0, ai-edge-litert 2.3.0: 3e-5 of the scale; {_WITH}",
+        date=_DAY,
     ),
     Support(
         "coreml",
         "static",
         False,
-        reason="coremltools 9.0 calls int() on arrays of one element, which NumPy 2.4.6 refuses; with NumPy 2.2 the "
-        "model converts. Its files run on macOS only, so parity was not run",
+        reason=(
+            "coremltools 9.0 calls int() on arrays of one element, which NumPy 2.4.6 refuses; with"
+            " NumPy 2.2 the model converts. Its files run on macOS only, so parity was not run"
+        ),
         date=_DAY,
     ),
 )
@@ -125,5 +173,8 @@ def support_table() -> str:
     for one in SUPPORT:
         proof = f"`{one.proof}`" if one.proof.startswith("tests/") else one.proof
         told = ". ".join(part for part in (proof, one.reason, one.date) if part)
-        rows.append(f"| {FORMATS[one.format].title} | {one.option} | {'yes' if one.works else 'no'} | {told} |")
+        rows.append(
+            f"| {FORMATS[one.format].title} | {one.option} | {'yes' if one.works else 'no'} |"
+            f" {told} |"
+        )
     return "\n".join(rows)

@@ -14,7 +14,8 @@ MOST = 16  # pictures of a folder; more say nothing new about a graph
 
 
 def find_images(places: Sequence[str | Path] = ()) -> list[Path]:
-    """Return pictures: the given files, the first of given folders, or the two that Ultralytics ships.
+    """Return pictures: the given files, the first of given folders, or the two that Ultralytics
+    ships.
 
     Raises:
         FileNotFoundError: A file is not there, or a folder holds no picture.
@@ -26,7 +27,9 @@ def find_images(places: Sequence[str | Path] = ()) -> list[Path]:
         if place.is_dir():
             inside = sorted(file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
             if not inside:
-                raise FileNotFoundError(f"{place}: no picture in this folder ({', '.join(sorted(SUFFIXES))})")
+                raise FileNotFoundError(
+                    f"{place}: no picture in this folder ({', '.join(sorted(SUFFIXES))})"
+                )
             found += inside[:MOST]
         elif place.is_file():
             found.append(place)
@@ -68,6 +71,8 @@ def network_input(
     batch, channels, height, width = shape
     box = LetterBox((height, width), auto=False, scale_fill=stretch)
     chosen = [pictures[(first + index) % len(pictures)] for index in range(batch)]
-    stacked = np.stack([np.asarray(box(image=picture)) for picture in chosen])[..., ::-1].transpose(0, 3, 1, 2)
+    stacked = np.stack([np.asarray(box(image=picture)) for picture in chosen])[..., ::-1].transpose(
+        0, 3, 1, 2
+    )
     order = [channel % 3 for channel in range(channels)]
     return np.ascontiguousarray(stacked[:, order], dtype=np.float32) / np.float32(255)

@@ -1,9 +1,11 @@
-"""INT8: which layers lose accuracy, found in PyTorch, and an ONNX file quantized with chosen layers left in float.
+"""INT8: which layers lose accuracy, found in PyTorch, and an ONNX file quantized with chosen layers
+left in float.
 
-A layer is one convolution or linear layer, or one attention module as a whole. :func:`layer_report` quantizes one at a
-time, as integer runtimes do it: weights symmetric for each output channel, activations with one scale and offset for
-the tensor, from the ranges seen in calibration. What runtimes fuse or keep in float is not imitated, so the report
-ranks layers; what an INT8 file loses is measured on the file.
+A layer is one convolution or linear layer, or one attention module as a whole. :func:`layer_report`
+quantizes one at a
+time, as integer runtimes do it: weights symmetric for each output channel, activations with one
+scale and offset for the tensor, from the ranges seen in calibration. What runtimes fuse or keep in
+float is not imitated, so the report ranks layers; what an INT8 file loses is measured on the file.
 """
 
 from __future__ import annotations
@@ -23,9 +25,18 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["LayerLoss", "fake_quantized", "layer_names", "layer_report", "quantize_onnx", "write_report"]
+__all__ = [
+    "LayerLoss",
+    "fake_quantized",
+    "layer_names",
+    "layer_report",
+    "quantize_onnx",
+    "write_report",
+]
 
-WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})  # what Ultralytics quantizes in ONNX files; all else stays in float
+WEIGHTED = frozenset(
+    {"Conv", "Gemm", "MatMul"}
+)  # what Ultralytics quantizes in ONNX files; all else stays in float
 LEVELS = 255  # of an 8-bit activation
 
 
@@ -39,8 +50,8 @@ class LayerLoss:
         attention: Whether it is an attention module.
         raw_mean: Mean error of the raw output, as a share of the scale of boxes and of scores.
         raw_max: Largest error, likewise.
-        lost: Share of the boxes above the threshold, of both models, that have no counterpart of their class with an
-            IoU of 0.5; None for heads whose raw output is not one of anchors.
+        lost: Share of the boxes above the threshold, of both models, that have no counterpart of
+            their class with an IoU of 0.5; None for heads whose raw output is not one of anchors.
     """
 
     layer: str
@@ -52,7 +63,9 @@ class LayerLoss:
 
 
 def layer_names(model: nn.Module) -> dict[str, nn.Module]:
-    """Return what can be quantized: attention modules as a whole; convolutions and linear layers elsewhere."""
+    """Return what can be quantized: attention modules as a whole; convolutions and linear layers
+    elsewhere.
+    """
     from scsa_yolo.host.transfer import attention_modules
 
     found = dict(attention_modules(model))
@@ -60,7 +73,9 @@ def layer_names(model: nn.Module) -> dict[str, nn.Module]:
     for name, module in model.named_modules():
         if _is_plain(module) and not name.startswith(inside):
             found[name] = module
-    return {name: module for name, module in model.named_modules() if name in found}  # in the model's order
+    return {
+        name: module for name, module in model.named_modules() if name in found
+    }  # in the model's order
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -73,7 +88,8 @@ def _is_plain(module: nn.Module) -> bool:
 def fake_quantized(
     model: nn.Module, layers: Iterable[str], ranges: dict[str, tuple[float, float, float, float]]
 ) -> Iterator[None]:
-    """Run the model with some layers rounded to 8 bits; weights and hooks are as they were afterwards.
+    """Run the model with some layers rounded to 8 bits; weights and hooks are as they were
+    afterwards.
 
     Args:
         model: In eval mode.
@@ -87,7 +103,8 @@ def fake_quantized(
         for name in layers:
             if name not in known:
                 raise ValueError(
-                    f"the model has no layer {name!r} to quantize; it has {', '.join(list(known)[:5])} ..."
+                    f"the model has no layer {name!r} to quantize; it has"
+                    f" {', '.join(list(known)[:5])} ..."
                 )
             module, (low, high, least, most) = known[name], ranges[name]
             for weight in module.parameters():
@@ -95,11 +112,17 @@ def fake_quantized(
                     saved.append((weight, weight.detach().clone()))
                     with torch.no_grad():
                         weight.copy_(_round_weight(weight))
-            hooks.append(module.register_forward_pre_hook(lambda _, x, a=low, b=high: (_round(x[0], a, b), *x[1:])))
+            hooks.append(
+                module.register_forward_pre_hook(
+                    lambda _, x, a=low, b=high: (_round(x[0], a, b), *x[1:])
+                )
+            )
             if not hasattr(
                 module, "weight"
             ):  # attention hands on what it multiplied; a convolution's goes on in 32 bits
-                hooks.append(module.register_forward_hook(lambda _, x, y, a=least, b=most: _round(y, a, b)))
+                hooks.append(
+                    module.register_forward_hook(lambda _, x, y, a=least, b=most: _round(y, a, b))
+                )
         yield
     finally:
         for hook in hooks:
@@ -132,7 +155,8 @@ def calibrate(
     Args:
         model: In eval mode.
         images: (N, 3, H, W), RGB from 0 to 1.
-        percentile: 100: least and greatest; 99.9: a thousandth at both ends is cut off, image by image.
+        percentile: 100: least and greatest; 99.9: a thousandth at both ends is cut off, image by
+            image.
     """
     import torch
 
@@ -148,7 +172,9 @@ def calibrate(
 
         return hook
 
-    hooks = [module.register_forward_hook(watch(name)) for name, module in layer_names(model).items()]
+    hooks = [
+        module.register_forward_hook(watch(name)) for name, module in layer_names(model).items()
+    ]
     try:
         with torch.inference_mode():
             for image in images:
@@ -179,7 +205,8 @@ def layer_report(
     """Quantize one layer at a time and measure what that changes; the worst comes first.
 
     Args:
-        model: A detector of Ultralytics' in float32; fused, as exporters fuse it, is what counts. It stays as it is.
+        model: A detector of Ultralytics' in float32; fused, as exporters fuse it, is what counts.
+            It stays as it is.
         images: (N, 3, H, W) float32, RGB from 0 to 1, on which the change is measured.
         calibration: Images for the ranges (default: the same).
         percentile: See :func:`calibrate`.
@@ -190,7 +217,9 @@ def layer_report(
 
     model.eval()
     x = torch.from_numpy(np.ascontiguousarray(images))
-    ranges = calibrate(model, x if calibration is None else torch.from_numpy(calibration), percentile)
+    ranges = calibrate(
+        model, x if calibration is None else torch.from_numpy(calibration), percentile
+    )
     layers = {name: module for name, module in layer_names(model).items() if name in ranges}
     expected, losses = _outputs(model, x), []
     for number, (name, module) in enumerate(layers.items(), 1):
@@ -198,7 +227,9 @@ def layer_report(
         with fake_quantized(model, [name], ranges):
             got = _outputs(model, x)
         mean, most, lost = _change(model, expected, got, conf)
-        losses.append(LayerLoss(name, type(module).__name__, not _is_plain(module), mean, most, lost))
+        losses.append(
+            LayerLoss(name, type(module).__name__, not _is_plain(module), mean, most, lost)
+        )
     return sorted(losses, key=lambda loss: -loss.raw_mean)
 
 
@@ -210,7 +241,9 @@ def _outputs(model: nn.Module, x: torch.Tensor) -> np.ndarray:
     return (out[0] if isinstance(out, (list, tuple)) else out).float().numpy()
 
 
-def _change(model: nn.Module, expected: np.ndarray, got: np.ndarray, conf: float) -> tuple[float, float, float | None]:
+def _change(
+    model: nn.Module, expected: np.ndarray, got: np.ndarray, conf: float
+) -> tuple[float, float, float | None]:
     from scsa_yolo.deploy.parity import Boxes, Layout, compare_boxes, compare_raw
 
     layers: Any = model.model
@@ -225,7 +258,9 @@ def _change(model: nn.Module, expected: np.ndarray, got: np.ndarray, conf: float
 
     sides = []
     for output in (expected, got):
-        found = [rows.numpy() for rows in non_max_suppression(torch.from_numpy(output.copy()), conf, 0.7)]
+        found = [
+            rows.numpy() for rows in non_max_suppression(torch.from_numpy(output.copy()), conf, 0.7)
+        ]
         sides.append([Boxes(rows[:, :4], rows[:, 4], rows[:, 5].astype(int)) for rows in found])
     boxes = compare_boxes(sides[0], sides[1], threshold=conf, slack=0.0)
     total = boxes.pytorch + boxes.exported
@@ -237,18 +272,26 @@ def format_report(losses: Sequence[LayerLoss], limit: int = 15) -> str:
     lines = [f"{'layer':<36} {'kind':<10} {'mean error':>10} {'largest':>9} {'boxes lost':>10}"]
     for loss in losses[:limit]:
         lost = "" if loss.lost is None else f"{loss.lost:.1%}"
-        lines.append(f"{loss.layer:<36} {loss.kind:<10} {loss.raw_mean:>10.2e} {loss.raw_max:>9.2e} {lost:>10}")
+        lines.append(
+            f"{loss.layer:<36} {loss.kind:<10} {loss.raw_mean:>10.2e} {loss.raw_max:>9.2e}"
+            f" {lost:>10}"
+        )
     for name, part in (("attention", True), ("other", False)):
         values = [loss.raw_mean for loss in losses if loss.attention is part]
         if values:
-            lines.append(f"{len(values)} {name} layers: median {np.median(values):.2e}, largest {max(values):.2e}")
+            lines.append(
+                f"{len(values)} {name} layers: median {np.median(values):.2e}, largest"
+                f" {max(values):.2e}"
+            )
     return "\n".join(lines)
 
 
 def write_report(losses: Sequence[LayerLoss], path: Path) -> None:
     """Write the losses as JSON, whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps([asdict(loss) for loss in losses], indent=1) + "\n", encoding="utf-8")
+    part.write_text(
+        json.dumps([asdict(loss) for loss in losses], indent=1) + "\n", encoding="utf-8"
+    )
     os.replace(part, path)
 
 
@@ -257,14 +300,16 @@ def quantize_onnx(
 ) -> list[str]:
     """Quantize an ONNX file to 8 bits with ONNX Runtime, some nodes left in float.
 
-    As Ultralytics does it, only Conv, Gemm and MatMul are quantized, so that the decoding of boxes stays in float. On
-    top of that, nodes stay whose path holds one of ``keep``: ``"attn"`` is the attention in its slots, ``"model.22"``
-    would be the layer of that number.
+    As Ultralytics does it, only Conv, Gemm and MatMul are quantized, so that the decoding of boxes
+    stays in float. On
+    top of that, nodes stay whose path holds one of ``keep``: ``"attn"`` is the attention in its
+    slots, ``"model.22"`` would be the layer of that number.
 
     Args:
         source: Exported in float32.
         target: Where the result goes; an earlier file there stays if this fails.
-        images: (N, 3, H, W) float32, RGB from 0 to 1, prepared as the detector's input; some hundred of the task's own.
+        images: (N, 3, H, W) float32, RGB from 0 to 1, prepared as the detector's input; some
+            hundred of the task's own.
         keep: Parts of node paths; empty: nothing more stays in float.
 
     Returns:
@@ -279,14 +324,23 @@ def quantize_onnx(
         import onnx
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     except ImportError as error:
-        raise ImportError("quantizing needs onnx and onnxruntime. Type: pip install 'scsa-yolo[export]'") from error
+        raise ImportError(
+            "quantizing needs onnx and onnxruntime. Type: pip install 'scsa-yolo[export]'"
+        ) from error
 
     nodes = list(onnx.load(str(source)).graph.node)
     paths = {node.name: node.name.strip("/").split("/") for node in nodes}
     if unknown := [part for part in keep if not any(part in path for path in paths.values())]:
         known = sorted({"/".join(path[:-1]) for path in paths.values() if path[1:]})
-        raise ValueError(f"no node of {source} has {', '.join(unknown)} in its path; paths are {', '.join(known)}")
-    kept = [node.name for node in nodes if node.op_type in WEIGHTED and set(keep) & set(paths[node.name])]
+        raise ValueError(
+            f"no node of {source} has {', '.join(unknown)} in its path; paths are"
+            f" {', '.join(known)}"
+        )
+    kept = [
+        node.name
+        for node in nodes
+        if node.op_type in WEIGHTED and set(keep) & set(paths[node.name])
+    ]
     float_nodes = [node.name for node in nodes if node.op_type not in WEIGHTED]
 
     class Reader(CalibrationDataReader):
@@ -300,7 +354,11 @@ def quantize_onnx(
     with tempfile.TemporaryDirectory(prefix=".scsa-yolo-", dir=Path(target).parent) as folder:
         made = Path(folder) / "int8.onnx"
         quantize_static(
-            str(source), str(made), Reader(), quant_format=QuantFormat.QDQ, nodes_to_exclude=kept + float_nodes
+            str(source),
+            str(made),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_exclude=kept + float_nodes,
         )
         os.replace(made, target)
     return kept

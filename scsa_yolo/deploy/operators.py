@@ -1,8 +1,11 @@
-"""Whether TensorRT takes an exported graph, by NVIDIA's published list: no GPU and no TensorRT needed to ask.
+"""Whether TensorRT takes an exported graph, by NVIDIA's published list: no GPU and no TensorRT
+needed to ask.
 
-`tensorrt_operators.json` holds what the list says: operators, types, inputs that must be constant. On top of it the
-graph must not have shapes that depend on values in it: an engine would need an output allocator for them, and memory
-planned for the worst. :func:`trtexec` writes the command that builds an engine with profiles of the user's choice.
+`tensorrt_operators.json` holds what the list says: operators, types, inputs that must be constant.
+On top of it the
+graph must not have shapes that depend on values in it: an engine would need an output allocator for
+them, and memory planned for the worst. :func:`trtexec` writes the command that builds an engine
+with profiles of the user's choice.
 """
 
 from __future__ import annotations
@@ -15,7 +18,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Finding", "OperatorList", "Range", "operator_list", "trtexec", "unsupported", "versions"]
+__all__ = [
+    "Finding",
+    "OperatorList",
+    "Range",
+    "operator_list",
+    "trtexec",
+    "unsupported",
+    "versions",
+]
 
 DATA = Path(__file__).with_name("tensorrt_operators.json")
 SIZED_BY_VALUES = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression"})
@@ -37,14 +48,33 @@ SHAPE_INPUTS = {
     "Unsqueeze": ("axes",),
 }
 # Which of a node's type variables the list speaks of, where it is not that of the first input.
-TYPED_BY = {"Cast": ("T1", "T2"), "CastLike": ("T1", "T2"), "ConstantOfShape": ("T2",), "Where": ("T",)}
-TYPE_NAMES = {1: "FP32", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "FP16", 11: "DOUBLE", 16: "BF16"}
-CONSTANT, SHAPE, VALUE = range(3)  # what a tensor depends on: nothing, sizes of the input, the picture
+TYPED_BY = {
+    "Cast": ("T1", "T2"),
+    "CastLike": ("T1", "T2"),
+    "ConstantOfShape": ("T2",),
+    "Where": ("T",),
+}
+TYPE_NAMES = {
+    1: "FP32",
+    2: "UINT8",
+    3: "INT8",
+    6: "INT32",
+    7: "INT64",
+    9: "BOOL",
+    10: "FP16",
+    11: "DOUBLE",
+    16: "BF16",
+}
+CONSTANT, SHAPE, VALUE = range(
+    3
+)  # what a tensor depends on: nothing, sizes of the input, the picture
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the list does not allow: the node's name, its operator and what is wrong, in a line."""
+    """Something that the list does not allow: the node's name, its operator and what is wrong, in a
+    line.
+    """
 
     node: str
     operator: str
@@ -85,7 +115,10 @@ class Range:
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.usual <= self.high:
-            raise ValueError(f"a range needs 1 <= low <= usual <= high, got {self.low}, {self.usual}, {self.high}")
+            raise ValueError(
+                f"a range needs 1 <= low <= usual <= high, got {self.low}, {self.usual},"
+                f" {self.high}"
+            )
 
 
 @cache
@@ -93,7 +126,11 @@ def _lists() -> dict[str, OperatorList]:
     found: dict[str, OperatorList] = {}
     for entry in json.loads(DATA.read_text(encoding="utf-8"))["lists"]:
         base = found.get(entry.get("changes", ""))
-        types = {op: frozenset(group["types"]) for group in entry["supported"] for op in group["operators"]}
+        types = {
+            op: frozenset(group["types"])
+            for group in entry["supported"]
+            for op in group["operators"]
+        }
         found[entry["tensorrt"]] = OperatorList(
             tensorrt=entry["tensorrt"],
             date=entry["date"],
@@ -118,12 +155,15 @@ def operator_list(tensorrt: str | None = None) -> OperatorList:
     """
     tensorrt = versions()[0] if tensorrt is None else tensorrt
     if tensorrt not in _lists():
-        raise ValueError(f"no operator list for TensorRT {tensorrt!r}; known: {', '.join(versions())}")
+        raise ValueError(
+            f"no operator list for TensorRT {tensorrt!r}; known: {', '.join(versions())}"
+        )
     return _lists()[tensorrt]
 
 
 def unsupported(path: str | Path, tensorrt: str | None = None) -> list[Finding]:
-    """Check every node of an ONNX file against NVIDIA's list, and that no shape depends on the picture.
+    """Check every node of an ONNX file against NVIDIA's list, and that no shape depends on the
+    picture.
 
     Args:
         path: The file.
@@ -150,15 +190,23 @@ def unsupported(path: str | Path, tensorrt: str | None = None) -> list[Finding]:
 
 
 class _Check:
-    """One graph against one list; tensors are noted as the nodes, which ONNX keeps in order, are met."""
+    """One graph against one list; tensors are noted as the nodes, which ONNX keeps in order, are
+    met.
+    """
 
     def __init__(self, model: Any, known: OperatorList) -> None:
         self.model, self.known, graph = model, known, model.graph
-        self.opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+        self.opset = next(
+            (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0
+        )
         described = [*graph.input, *graph.value_info, *graph.output]
-        self.types: dict[str, int] = {value.name: value.type.tensor_type.elem_type for value in described}
+        self.types: dict[str, int] = {
+            value.name: value.type.tensor_type.elem_type for value in described
+        }
         self.ranks = {
-            v.name: len(v.type.tensor_type.shape.dim) for v in described if v.type.tensor_type.HasField("shape")
+            v.name: len(v.type.tensor_type.shape.dim)
+            for v in described
+            if v.type.tensor_type.HasField("shape")
         }
         self.types.update({tensor.name: tensor.data_type for tensor in graph.initializer})
         self.depends: dict[str, int] = {tensor.name: CONSTANT for tensor in graph.initializer}
@@ -168,11 +216,16 @@ class _Check:
     def findings(self) -> Iterator[Finding]:
         low, high = self.known.opset
         if not low <= self.opset <= high:
-            said = f"TensorRT {self.known.tensorrt} takes opsets {low} to {high}, the file has {self.opset}"
+            said = (
+                f"TensorRT {self.known.tensorrt} takes opsets {low} to {high}, the file has"
+                f" {self.opset}"
+            )
             yield Finding("(file)", "opset", said)
         for node in self.model.graph.node:
             for problem in self._problems(node):
-                yield Finding(node.name or (node.output[0] if node.output else "?"), node.op_type, problem)
+                yield Finding(
+                    node.name or (node.output[0] if node.output else "?"), node.op_type, problem
+                )
             self._note(node)
 
     def _note(self, node: Any) -> None:
@@ -212,14 +265,18 @@ class _Check:
         yield from self._restrictions(node, inputs)
 
     def _inputs(self, node: Any) -> dict[str, str]:
-        """Tensors by the names that the operator's definition gives its inputs; left-out ones are not there."""
+        """Tensors by the names that the operator's definition gives its inputs; left-out ones are
+        not there.
+        """
         import onnx
 
         formal = onnx.defs.get_schema(node.op_type, max(self.opset, 1)).inputs
         return {entry.name: name for entry, name in zip(formal, node.input) if name}
 
     def _types(self, node: Any) -> Iterator[str]:
-        """Types of the tensors of which the list speaks: those that share the first input's type variable."""
+        """Types of the tensors of which the list speaks: those that share the first input's type
+        variable.
+        """
         import onnx
 
         schema = onnx.defs.get_schema(node.op_type, max(self.opset, 1))
@@ -238,7 +295,9 @@ class _Check:
         operator, first = node.op_type, node.input[0] if node.input else ""
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         rank = self.ranks.get(first)
-        if operator in ("AveragePool", "MaxPool", "LpPool") and set(attributes.get("dilations", [1])) != {1}:
+        if operator in ("AveragePool", "MaxPool", "LpPool") and set(
+            attributes.get("dilations", [1])
+        ) != {1}:
             yield "dilations other than 1"
         if operator in ("AveragePool", "MaxPool") and rank not in (None, 4, 5):
             yield f"pooling over {rank - 2} axes; 2 or 3 are supported"
@@ -255,11 +314,16 @@ class _Check:
         if operator == "Resize":
             yield from _resize(attributes)
         zero = inputs.get("y_zero_point", inputs.get("x_zero_point", ""))
-        if operator in ("QuantizeLinear", "DequantizeLinear") and self._number(zero) not in (None, 0):
+        if operator in ("QuantizeLinear", "DequantizeLinear") and self._number(zero) not in (
+            None,
+            0,
+        ):
             yield "zero points other than 0"
 
     def _number(self, name: str) -> int | None:
-        """The value of a constant, the first that is not 0 of several; None where it is no constant."""
+        """The value of a constant, the first that is not 0 of several; None where it is no
+        constant.
+        """
         import onnx
 
         if name not in self.values:
@@ -272,7 +336,11 @@ def _resize(attributes: dict[str, Any]) -> Iterator[str]:
     allowed = {
         "mode": ("nearest", "linear"),
         "coordinate_transformation_mode": (
-            "half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"
+            "half_pixel",
+            "pytorch_half_pixel",
+            "tf_half_pixel_for_nn",
+            "asymmetric",
+            "align_corners",
         ),
         "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
         "keep_aspect_ratio_policy": ("stretch",),
@@ -285,13 +353,16 @@ def _resize(attributes: dict[str, Any]) -> Iterator[str]:
             yield f"{name}={value}; the list has {', '.join(map(str, choices))}"
 
 
-def trtexec(onnx_file: str | Path, size: Range, batch: Range | None = None, *, half: bool = True) -> str:
+def trtexec(
+    onnx_file: str | Path, size: Range, batch: Range | None = None, *, half: bool = True
+) -> str:
     """Write the command that builds an engine of any size and batch within given ranges.
 
-    Ultralytics' own ``yolo export format=engine dynamic=True`` fixes the profile: least 1 x 32 x 32, usual the size and
-    batch of the export, greatest twice that size. It needs no command, and its engine holds Ultralytics' metadata; but
-    it takes long to build, its memory is planned for four times the pixels, and heads that take the best 300 of all
-    anchors (RT-DETR, and v10 and 26 end to end) cannot run at 32 x 32, which has 21. Hence this.
+    Ultralytics' own ``yolo export format=engine dynamic=True`` fixes the profile: least 1 x 32 x
+    32, usual the size and batch of the export, greatest twice that size. It needs no command, and
+    its engine holds Ultralytics' metadata; but it takes long to build, its memory is planned for
+    four times the pixels, and heads that take the best 300 of all anchors (RT-DETR, and v10 and 26
+    end to end) cannot run at 32 x 32, which has 21. Hence this.
 
     Args:
         onnx_file: Exported with ``dynamic=True``.
@@ -300,7 +371,8 @@ def trtexec(onnx_file: str | Path, size: Range, batch: Range | None = None, *, h
         half: Let TensorRT use float16.
 
     Raises:
-        ValueError: The file has no open sizes, or its head needs more anchors than the least size has.
+        ValueError: The file has no open sizes, or its head needs more anchors than the least size
+            has.
         OSError: The file cannot be read.
     """
     import onnx
@@ -309,7 +381,11 @@ def trtexec(onnx_file: str | Path, size: Range, batch: Range | None = None, *, h
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     graph = onnx.load(str(path)).graph
-    (entry,) = [value for value in graph.input if value.name not in {tensor.name for tensor in graph.initializer}]
+    (entry,) = [
+        value
+        for value in graph.input
+        if value.name not in {tensor.name for tensor in graph.initializer}
+    ]
     sides = entry.type.tensor_type.shape.dim
     if not all(sides[axis].dim_param for axis in (0, 2, 3)):
         raise ValueError(f"{path}: its sizes are fixed; export it with dynamic=True")
@@ -317,12 +393,18 @@ def trtexec(onnx_file: str | Path, size: Range, batch: Range | None = None, *, h
     if most > anchors(size.low):
         least = next(side for side in range(size.low, 10000, 32) if anchors(side) >= most)
         raise ValueError(
-            f"{path}: the head takes the best {most} of all anchors, and {size.low} x {size.low} pixels have "
-            f"{anchors(size.low)}; the least size is {least}"
+            f"{path}: the head takes the best {most} of all anchors, and {size.low} x {size.low}"
+            f" pixels have {anchors(size.low)}; the least size is {least}"
         )
     channels = sides[1].dim_value or 3
-    ends = zip(("min", "opt", "max"), (batch.low, batch.usual, batch.high), (size.low, size.usual, size.high))
-    shapes = [f"--{end}Shapes={entry.name}:{count}x{channels}x{side}x{side}" for end, count, side in ends]
+    ends = zip(
+        ("min", "opt", "max"),
+        (batch.low, batch.usual, batch.high),
+        (size.low, size.usual, size.high),
+    )
+    shapes = [
+        f"--{end}Shapes={entry.name}:{count}x{channels}x{side}x{side}" for end, count, side in ends
+    ]
     words = ["trtexec", f"--onnx={path}", f"--saveEngine={path.with_suffix('.engine')}", *shapes]
     return shlex.join([*words, "--fp16"] if half else words)
 

@@ -1,12 +1,15 @@
 """Is an exported model the model? Raw outputs, final boxes and mAP, each compared with PyTorch's.
 
-Outputs mix pixels, scores and class numbers, and an error of 0.5 is nothing in a box and all in a score. So every kind
-of column has a scale of its own: the largest value of that kind in PyTorch's output, for scores at least a hundredth,
-below which none is used and runtimes' sigmoids are exact to 1e-7 only. Errors are shares of it.
+Outputs mix pixels, scores and class numbers, and an error of 0.5 is nothing in a box and all in a
+score. So every kind
+of column has a scale of its own: the largest value of that kind in PyTorch's output, for scores at
+least a hundredth, below which none is used and runtimes' sigmoids are exact to 1e-7 only. Errors
+are shares of it.
 
-Graphs that pick the best rows themselves (RT-DETR's queries, top-k heads, embedded NMS) give rows whose order rounding
-may change, and at the cut one row may replace another. There each row is compared with its nearest, and a hundredth of
-the rows may have no counterpart; where the score that they are cut by is known, a tenth of those that lie at the cut.
+Graphs that pick the best rows themselves (RT-DETR's queries, top-k heads, embedded NMS) give rows
+whose order rounding may change, and at the cut one row may replace another. There each row is
+compared with its nearest, and a hundredth of the rows may have no counterpart; where the score that
+they are cut by is known, a tenth of those that lie at the cut.
 """
 
 from __future__ import annotations
@@ -56,9 +59,15 @@ class Tolerance:
 
 
 TOLERANCES: dict[str, Tolerance] = {
-    "float32": Tolerance(raw_max=1e-3, raw_mean=None, raw_always=True, lost=0.005, score=0.005, map50=0.1),
-    "float16": Tolerance(raw_max=3e-2, raw_mean=None, raw_always=False, lost=0.02, score=0.05, map50=0.3),
-    "int8": Tolerance(raw_max=None, raw_mean=5e-2, raw_always=False, lost=0.2, score=0.2, map50=3.0),
+    "float32": Tolerance(
+        raw_max=1e-3, raw_mean=None, raw_always=True, lost=0.005, score=0.005, map50=0.1
+    ),
+    "float16": Tolerance(
+        raw_max=3e-2, raw_mean=None, raw_always=False, lost=0.02, score=0.05, map50=0.3
+    ),
+    "int8": Tolerance(
+        raw_max=None, raw_mean=5e-2, raw_always=False, lost=0.2, score=0.2, map50=3.0
+    ),
 }
 
 
@@ -67,7 +76,8 @@ class Layout:
     """How a detector's first output is laid out.
 
     Attributes:
-        axis: The axis of the columns: 1 of (B, 4 + classes, N), 2 of (B, N, ...); None: an output of one kind.
+        axis: The axis of the columns: 1 of (B, 4 + classes, N), 2 of (B, N, ...); None: an output
+            of one kind.
         kinds: Where a kind of columns ends, such as (4,) for boxes, then scores.
         selected: Whether the graph has chosen the rows.
         score: The column of the score that the rows were chosen by, if it is among the columns.
@@ -104,7 +114,9 @@ class RawParity:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Final boxes of one picture: corners (N, 4) in its pixels, scores (N,) and class numbers (N,)."""
+    """Final boxes of one picture: corners (N, 4) in its pixels, scores (N,) and class numbers
+    (N,).
+    """
 
     xyxy: np.ndarray
     scores: np.ndarray
@@ -122,7 +134,8 @@ class BoxParity:
         matched95: Of them, those with at least 0.95.
         lost: Boxes of either without a counterpart, though their score is clear of the threshold.
         score: Largest difference of scores in a pair.
-        shift: Largest distance that a corner's coordinate moved in a pair, in pixels of the picture.
+        shift: Largest distance that a corner's coordinate moved in a pair, in pixels of the
+            picture.
     """
 
     pytorch: int = 0
@@ -139,7 +152,9 @@ class BoxParity:
         return not (self.pytorch or self.exported)
 
 
-def compare_raw(expected: Sequence[np.ndarray], got: Sequence[np.ndarray], layout: Layout) -> RawParity:
+def compare_raw(
+    expected: Sequence[np.ndarray], got: Sequence[np.ndarray], layout: Layout
+) -> RawParity:
     """Compare the outputs of a graph with PyTorch's; ``layout`` is that of the first."""
     shapes = tuple(tuple(int(side) for side in part.shape) for part in expected)
     if len(got) < len(expected):
@@ -148,7 +163,8 @@ def compare_raw(expected: Sequence[np.ndarray], got: Sequence[np.ndarray], layou
     for index, (wanted, found) in enumerate(zip(expected, got)):
         if wanted.shape != found.shape:
             return RawParity(
-                shapes, problem=f"output {index} has the shape {found.shape}, PyTorch's has {wanted.shape}"
+                shapes,
+                problem=f"output {index} has the shape {found.shape}, PyTorch's has {wanted.shape}",
             )
         if not np.isfinite(found).all() and np.isfinite(wanted).all():
             return RawParity(shapes, problem=f"output {index} holds values that are no numbers")
@@ -170,8 +186,12 @@ def compare_raw(expected: Sequence[np.ndarray], got: Sequence[np.ndarray], layou
     )
 
 
-def _errors(wanted: np.ndarray, found: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return differences, scales that broadcast with them, and the share of rows without a counterpart."""
+def _errors(
+    wanted: np.ndarray, found: np.ndarray, layout: Layout
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return differences, scales that broadcast with them, and the share of rows without a
+    counterpart.
+    """
     if layout.axis is None:
         return np.abs(wanted - found), np.array(_peak(wanted)), 0.0
     wanted, found = np.moveaxis(wanted, layout.axis, -1), np.moveaxis(found, layout.axis, -1)
@@ -189,21 +209,33 @@ def _peak(values: np.ndarray) -> float:
     return peak if np.isfinite(peak) and peak > 0 else 1.0
 
 
-def _nearest(wanted: np.ndarray, found: np.ndarray, scale: np.ndarray, score: int | None) -> tuple[np.ndarray, float]:
-    """Compare each row with its nearest on the other side, and leave out strays: the farthest, as many as may be.
+def _nearest(
+    wanted: np.ndarray, found: np.ndarray, scale: np.ndarray, score: int | None
+) -> tuple[np.ndarray, float]:
+    """Compare each row with its nearest on the other side, and leave out strays: the farthest, as
+    many as may be.
 
     A row is a stray only where its distance is beyond float32's tolerance.
     """
     limit = TOLERANCES["float32"].raw_max or 0.0
     distance = np.zeros((len(wanted), len(found)))
-    for column in range(wanted.shape[1]):  # one at a time: rows x rows x 84 columns would fill the memory
-        np.maximum(distance, np.abs(wanted[:, column, None] - found[None, :, column]) / scale[column], out=distance)
+    for column in range(
+        wanted.shape[1]
+    ):  # one at a time: rows x rows x 84 columns would fill the memory
+        np.maximum(
+            distance,
+            np.abs(wanted[:, column, None] - found[None, :, column]) / scale[column],
+            out=distance,
+        )
     ahead, back = distance.argmin(axis=1), distance.argmin(axis=0)
     errors = np.concatenate([np.abs(wanted - found[ahead]), np.abs(wanted[back] - found)])
     worst = np.concatenate([distance.min(axis=1), distance.min(axis=0)])
     at_cut = np.zeros(len(worst), bool)
     if score is not None:
-        sides = [rows[:, score] <= rows[:, score].min() + limit * scale[score] for rows in (wanted, found)]
+        sides = [
+            rows[:, score] <= rows[:, score].min() + limit * scale[score]
+            for rows in (wanted, found)
+        ]
         at_cut = np.concatenate(sides)
     stray = np.zeros(len(worst), bool)
     for rows, share in ((at_cut, STRAY_AT_CUT), (~at_cut, STRAY_ROWS)):
@@ -213,7 +245,12 @@ def _nearest(wanted: np.ndarray, found: np.ndarray, scale: np.ndarray, score: in
 
 
 def compare_boxes(
-    expected: Sequence[Boxes], got: Sequence[Boxes], *, threshold: float, slack: float, most: int = 300
+    expected: Sequence[Boxes],
+    got: Sequence[Boxes],
+    *,
+    threshold: float,
+    slack: float,
+    most: int = 300,
 ) -> BoxParity:
     """Match final boxes picture by picture: pairs of one class, the largest IoU first.
 
@@ -222,7 +259,8 @@ def compare_boxes(
         got: Those of the exported model.
         threshold: The least score that was asked for.
         slack: A box this near above the threshold need not have a counterpart.
-        most: The largest number of boxes of a picture; where it is reached, the last score is the threshold.
+        most: The largest number of boxes of a picture; where it is reached, the last score is the
+            threshold.
     """
     totals, score, shift = np.zeros(5, dtype=int), 0.0, 0.0
     for a, b in zip(expected, got, strict=True):
@@ -233,8 +271,14 @@ def compare_boxes(
             score = max(score, abs(float(a.scores[i] - b.scores[j])))
             shift = max(shift, float(np.abs(a.xyxy[i] - b.xyxy[j]).max()))
             totals[3] += overlap >= 0.95
-        cuts = [threshold, *(float(side.scores.min()) for side in (a, b) if len(side.scores) >= most > 0)]
-        lost = sum(int((rest & (side.scores > max(cuts) + slack)).sum()) for rest, side in zip(alone, (a, b)))
+        cuts = [
+            threshold,
+            *(float(side.scores.min()) for side in (a, b) if len(side.scores) >= most > 0),
+        ]
+        lost = sum(
+            int((rest & (side.scores > max(cuts) + slack)).sum())
+            for rest, side in zip(alone, (a, b))
+        )
         totals += (len(a.scores), len(b.scores), len(pairs), 0, lost)
     pytorch, exported, matched50, matched95, lost = (int(total) for total in totals)
     return BoxParity(pytorch, exported, matched50, matched95, lost, score, shift)
@@ -271,7 +315,8 @@ def failures(
         raw: Comparisons at each shape that was run.
         boxes: Final boxes, None if they were not compared.
         judged: The precision whose tolerance boxes and mAP are held to; default: ``precision``.
-        map50_change: The exported model's mAP50 minus PyTorch's, in points; None if there is no data set.
+        map50_change: The exported model's mAP50 minus PyTorch's, in points; None if there is no
+            data set.
     """
     allowed, found = TOLERANCES[precision], [part.problem for part in raw if part.problem]
     decided = map50_change is not None or (boxes is not None and not boxes.empty)
@@ -279,12 +324,17 @@ def failures(
         for name, limit in (("max", allowed.raw_max), ("mean", allowed.raw_mean)):
             worst = max((getattr(part, f"{name}_rel") for part in raw), default=0.0)
             if limit is not None and worst > limit:
-                found.append(f"raw outputs differ by {worst:.1e} of their scale ({name}), allowed {limit:.0e}")
+                found.append(
+                    f"raw outputs differ by {worst:.1e} of their scale ({name}), allowed"
+                    f" {limit:.0e}"
+                )
     allowed = TOLERANCES[judged or precision]
     if boxes is not None and not boxes.empty:
         share = boxes.lost / max(boxes.pytorch, boxes.exported)
         if share > allowed.lost:
-            found.append(f"{boxes.lost} boxes have no counterpart ({share:.1%}), allowed {allowed.lost:.0%}")
+            found.append(
+                f"{boxes.lost} boxes have no counterpart ({share:.1%}), allowed {allowed.lost:.0%}"
+            )
         if boxes.score > allowed.score:
             found.append(f"a score changed by {boxes.score:.3f}, allowed {allowed.score}")
     if map50_change is not None and map50_change < -allowed.map50:

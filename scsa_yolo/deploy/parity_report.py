@@ -45,7 +45,9 @@ _COLUMNS = (
     ("exported", 10),
     ("MB", 6),
 )
-HEADER = "".join(f"{name:<{width}}" if i < 3 else f"{name:>{width}}" for i, (name, width) in enumerate(_COLUMNS))
+HEADER = "".join(
+    f"{name:<{width}}" if i < 3 else f"{name:>{width}}" for i, (name, width) in enumerate(_COLUMNS)
+)
 HEADER += "  verdict"
 
 
@@ -68,13 +70,19 @@ def line(made: Exported, proof: Proof) -> str:
         f"{size_of(made.path) / 1e6:.1f}",
     ]
     widths = [width for _, width in _COLUMNS]
-    shown = [f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(cells, widths))]
+    shown = [
+        f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}"
+        for i, (cell, w) in enumerate(zip(cells, widths))
+    ]
     return f"{''.join(shown)}  {proof.verdict}"
 
 
 def details(made: Exported, proof: Proof) -> list[str]:
     """Return lines below the table: why a verdict is what it is, and what a reader should know."""
-    lines = [f"{made.format}: {text}" for text in (*proof.failed, *([proof.not_run] if proof.not_run else []))]
+    lines = [
+        f"{made.format}: {text}"
+        for text in (*proof.failed, *([proof.not_run] if proof.not_run else []))
+    ]
     return lines + [f"{made.format}: note: {text}" for text in (*proof.notes, *made.warnings)]
 
 
@@ -90,13 +98,19 @@ def report_path(made: Exported) -> Path:
     return made.path.with_name(f"{name}_{made.format}{precision}_parity.json")
 
 
-def record(made: Exported, proof: Proof, *, model: str, images: list[str], data: str | None) -> dict[str, Any]:
+def record(
+    made: Exported, proof: Proof, *, model: str, images: list[str], data: str | None
+) -> dict[str, Any]:
     """Return what the JSON holds. Shares are of 1, times in ms, mAP in percent."""
     boxes = None if proof.boxes is None else {**asdict(proof.boxes), "empty": proof.boxes.empty}
     return {
         "layout": VERSION,
         "model": {"name": Path(model).name, "sha256": digest(Path(model))},
-        "exported": {"name": made.path.name, "sha256": digest(made.path), "bytes": size_of(made.path)},
+        "exported": {
+            "name": made.path.name,
+            "sha256": digest(made.path),
+            "bytes": size_of(made.path),
+        },
         "format": made.format,
         "precision": made.precision,
         "dynamic": made.dynamic,
@@ -120,7 +134,11 @@ def record(made: Exported, proof: Proof, *, model: str, images: list[str], data:
         "not_run": proof.not_run,
         "notes": [*proof.notes, *made.warnings],
         "versions": _versions(),
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
     }
 
 
@@ -147,7 +165,9 @@ def size_of(path: Path) -> int:
 
 
 def digest(path: Path) -> str | None:
-    """Return the SHA-256 of a file, of a folder's files in sorted order, or None where there is none."""
+    """Return the SHA-256 of a file, of a folder's files in sorted order, or None where there is
+    none.
+    """
     if not path.exists():
         return None
     total = hashlib.sha256()

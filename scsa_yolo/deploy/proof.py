@@ -1,4 +1,6 @@
-"""An export with its proof: reload it where it will run, and compare it with PyTorch on pictures and data."""
+"""An export with its proof: reload it where it will run, and compare it with PyTorch on pictures
+and data.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,10 @@ class Proof:
         runtime: Name and version of what ran it, or "".
         raw: Comparison of raw outputs by shape (B, C, H, W).
         boxes: Final boxes; None if not compared.
-        map_change: Points of mAP50 and mAP50-95 gained or lost, and the values, in percent; None without data.
-        latency: Medians in ms of PyTorch and of the runtime, their ratio, rounds; None if not measured.
+        map_change: Points of mAP50 and mAP50-95 gained or lost, and the values, in percent; None
+            without data.
+        latency: Medians in ms of PyTorch and of the runtime, their ratio, rounds; None if not
+            measured.
         failed: What is beyond the tolerance; empty where parity holds.
         not_run: Why nothing was compared, or "".
         notes: What a reader should know.
@@ -98,8 +102,8 @@ def prove(
     if made.format == "openvino" and made.precision == "float32" and _computes_in_bfloat16():
         found.judged = "float16"
         found.notes.append(
-            "this CPU has bfloat16, in which OpenVINO computes by default: so boxes and mAP are held to the tolerance "
-            "of float16; raw outputs were computed in float32"
+            "this CPU has bfloat16, in which OpenVINO computes by default: so boxes and mAP are"
+            " held to the tolerance of float16; raw outputs were computed in float32"
         )
     say("comparing raw outputs")
     for shape in check_shapes(made):
@@ -108,9 +112,13 @@ def prove(
         say(f"comparing final boxes of {len(pictures)} pictures")
         found.boxes = _boxes(made, checkpoint, pictures, found)
     else:
-        found.notes.append(f"no boxes compared: the task is {made.task}, with {made.shape[1]} channels")
+        found.notes.append(
+            f"no boxes compared: the task is {made.task}, with {made.shape[1]} channels"
+        )
     if data and made.shape[2] != made.shape[3]:
-        found.notes.append("no mAP: Ultralytics validates a checkpoint on squares, and the export is a rectangle")
+        found.notes.append(
+            "no mAP: Ultralytics validates a checkpoint on squares, and the export is a rectangle"
+        )
     elif data:
         say(f"measuring mAP on {data}, twice")
         found.map_change = _map_change(made, checkpoint, data)
@@ -121,7 +129,9 @@ def prove(
     if found.map_change and not found.map_change["map50_pytorch"]:
         change = None
         found.notes.append("PyTorch's own mAP50 is 0 on this data: its change shows nothing")
-    found.failed += failures(made.precision, list(found.raw.values()), found.boxes, change, judged=found.judged)
+    found.failed += failures(
+        made.precision, list(found.raw.values()), found.boxes, change, judged=found.judged
+    )
     return found
 
 
@@ -132,18 +142,28 @@ def layout_of(made: Exported) -> Layout:
     if "RTDETR" in made.head:
         return Layout(axis=2, kinds=(4,), selected=True)
     if made.end2end:
-        return Layout(axis=2, kinds=(4, 5, 6), selected=True, score=4)  # corners, score, class, what a task adds
+        return Layout(
+            axis=2, kinds=(4, 5, 6), selected=True, score=4
+        )  # corners, score, class, what a task adds
     return Layout(axis=1, kinds=(4,))
 
 
 def check_shapes(made: Exported) -> list[tuple[int, ...]]:
-    """Return the shape of the export, and for a dynamic one other batches, other sizes and rectangles."""
+    """Return the shape of the export, and for a dynamic one other batches, other sizes and
+    rectangles.
+    """
     batch, channels, height, width = made.shape
     if not made.dynamic:
         return [made.shape]
-    other = 2 if batch == 1 and not made.nms else 1  # an embedded NMS is unrolled for the export's batch
+    other = (
+        2 if batch == 1 and not made.nms else 1
+    )  # an embedded NMS is unrolled for the export's batch
     lower = max(STRIDE, height // 2 // STRIDE * STRIDE)
-    return [made.shape, (other, channels, height + STRIDE, width + 3 * STRIDE), (1, channels, lower, width)]
+    return [
+        made.shape,
+        (other, channels, height + STRIDE, width + 3 * STRIDE),
+        (1, channels, lower, width),
+    ]
 
 
 def _raw(
@@ -162,7 +182,11 @@ def _raw(
         try:
             got = runner(images)
         except Exception as error:  # noqa: BLE001  each runtime has its own
-            return RawParity(problem=f"{runner.name} does not run at {'x'.join(map(str, shape))}: {reason(error)}")
+            return RawParity(
+                problem=(
+                    f"{runner.name} does not run at {'x'.join(map(str, shape))}: {reason(error)}"
+                )
+            )
         part = compare_raw(expected, got, layout)
         if part.problem:
             return part
@@ -170,10 +194,16 @@ def _raw(
     return worst
 
 
-def _boxes(made: Exported, checkpoint: str | Path, pictures: Sequence[np.ndarray], found: Proof) -> BoxParity | None:
+def _boxes(
+    made: Exported, checkpoint: str | Path, pictures: Sequence[np.ndarray], found: Proof
+) -> BoxParity | None:
     """Let Ultralytics predict with both, as a user would."""
     conf = float(made.settings.get("conf") or CONF)
-    settings = {key: made.settings[key] for key in ("iou", "max_det", "agnostic_nms") if key in made.settings}
+    settings = {
+        key: made.settings[key]
+        for key in ("iou", "max_det", "agnostic_nms")
+        if key in made.settings
+    }
     try:
         expected = _predict(checkpoint, made, pictures, conf=conf, **settings)
         got = _predict(made.path, made, pictures, conf=conf, **settings)
@@ -181,33 +211,55 @@ def _boxes(made: Exported, checkpoint: str | Path, pictures: Sequence[np.ndarray
         found.failed.append(f"Ultralytics cannot predict: {reason(error)}")
         return None
     boxes = compare_boxes(
-        expected, got, threshold=conf, slack=TOLERANCES[found.judged].score, most=int(settings.get("max_det", 300))
+        expected,
+        got,
+        threshold=conf,
+        slack=TOLERANCES[found.judged].score,
+        most=int(settings.get("max_det", 300)),
     )
     if boxes.empty:
         found.notes.append(f"neither found a box with a score of {conf}: raw outputs decide")
     return boxes
 
 
-def _predict(model: str | Path, made: Exported, pictures: Sequence[np.ndarray], **settings: Any) -> list[Boxes]:
+def _predict(
+    model: str | Path, made: Exported, pictures: Sequence[np.ndarray], **settings: Any
+) -> list[Boxes]:
     batch, _, height, width = made.shape
-    chosen = [pictures[index % len(pictures)] for index in range(-(-len(pictures) // batch) * batch)]
-    settings |= {"imgsz": [height, width], "rect": False, "save": False, "verbose": False, **_head(made)}
+    chosen = [
+        pictures[index % len(pictures)] for index in range(-(-len(pictures) // batch) * batch)
+    ]
+    settings |= {
+        "imgsz": [height, width],
+        "rect": False,
+        "save": False,
+        "verbose": False,
+        **_head(made),
+    }
     found: list[Boxes] = []
     with quiet():
         runner = _open(model, made.task)
         for start in range(0, len(chosen), batch):
-            for result in runner.predict(chosen[start : start + batch], device=_device(made), **settings):
+            for result in runner.predict(
+                chosen[start : start + batch], device=_device(made), **settings
+            ):
                 table = result.boxes.cpu().numpy()
                 found.append(Boxes(table.xyxy, table.conf, table.cls))
     return found[: len(pictures)]
 
 
 def _head(made: Exported) -> dict[str, Any]:
-    """Choose in PyTorch the head that was exported, where this version of Ultralytics lets one choose."""
+    """Choose in PyTorch the head that was exported, where this version of Ultralytics lets one
+    choose.
+    """
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     if "end2end" in DEFAULT_CFG_DICT:
-        return {"end2end": made.settings["end2end"]} if made.settings.get("end2end") is not None else {}
+        return (
+            {"end2end": made.settings["end2end"]}
+            if made.settings.get("end2end") is not None
+            else {}
+        )
     return {"nms": False} if made.settings.get("nms") is False else {}
 
 
@@ -235,12 +287,20 @@ def _open(model: str | Path, task: str) -> Any:
 def _map_change(made: Exported, checkpoint: str | Path, data: str) -> dict[str, float]:
     """Measure both with Ultralytics' own val, on inputs of the export's shape; in percent."""
     batch, _, height, width = made.shape
-    settings = {"data": data, "imgsz": max(height, width), "batch": batch, "rect": False, "device": _device(made)}
+    settings = {
+        "data": data,
+        "imgsz": max(height, width),
+        "batch": batch,
+        "rect": False,
+        "device": _device(made),
+    }
     settings |= {"plots": False, "verbose": False, "workers": 0, **_head(made)}
     results = []
     with tempfile.TemporaryDirectory(prefix="scsa-yolo-") as folder, quiet():
         for model in (checkpoint, made.path):
-            metrics = _open(model, made.task).val(project=folder, name="val", exist_ok=True, **settings)
+            metrics = _open(model, made.task).val(
+                project=folder, name="val", exist_ok=True, **settings
+            )
             results.append((100 * float(metrics.box.map50), 100 * float(metrics.box.map)))
     (before50, before), (after50, after) = results
     return {
@@ -261,9 +321,14 @@ def _latency(
     rounds: int,
     stretch: bool,
 ) -> dict[str, Any]:
-    from scsa_yolo.deploy import latency
+    from scsa_yolo.paired import turns as latency
 
     images = network_input(pictures, shape, stretch=stretch)
     series = latency.in_turns([lambda: reference(images), lambda: runner(images)], rounds, settle=1)
     middle = [latency.median(times) for times in series]
-    return {"pytorch_ms": middle[0], "exported_ms": middle[1], "ratio": middle[1] / middle[0], "rounds": rounds}
+    return {
+        "pytorch_ms": middle[0],
+        "exported_ms": middle[1],
+        "ratio": middle[1] / middle[0],
+        "rounds": rounds,
+    }

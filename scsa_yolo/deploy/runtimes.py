@@ -1,6 +1,8 @@
-"""Exported models, each in the runtime it was made for, behind one call: an array in, the graph's raw outputs out.
+"""Exported models, each in the runtime it was made for, behind one call: an array in, the graph's
+raw outputs out.
 
-A runtime is imported when a file needs it, never before. Adding one is an entry of :data:`RUNTIMES`.
+A runtime is imported when a file needs it, never before. Adding one is an entry of
+:data:`RUNTIMES`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Runner(ABC):
     Attributes:
         name: The runtime, such as ``ONNX Runtime``.
         version: Its version.
-        shape: The input's shape (B, C, H, W), None where the graph leaves a size open, or None if it does not say.
+        shape: The input's shape (B, C, H, W), None where the graph leaves a size open, or None if
+            it does not say.
     """
 
     name: str = ""
@@ -41,7 +44,8 @@ class Runner(ABC):
         """Run the graph once.
 
         Args:
-            images: float32 (B, C, H, W), RGB from 0 to 1; converted to the type of the graph's input.
+            images: float32 (B, C, H, W), RGB from 0 to 1; converted to the type of the graph's
+                input.
 
         Returns:
             The outputs in the graph's order, as float32 where they are of another float type.
@@ -77,8 +81,8 @@ def load(model: Any, *, device: str = "cpu", threads: int | None = None) -> Runn
     """Load a model into its runtime.
 
     Args:
-        model: A file or folder whose name ends as one of :data:`RUNTIMES` says, or a torch module, which is run as it
-            is.
+        model: A file or folder whose name ends as one of :data:`RUNTIMES` says, or a torch module,
+            which is run as it is.
         device: As for torch: ``"cpu"``, ``"cuda:0"`` or ``"0"``.
         threads: CPU threads of a call; default: as many as the runtime takes by itself.
 
@@ -118,7 +122,9 @@ def runtime_of(path: str | Path) -> Runtime:
 
 
 def reason(error: BaseException) -> str:
-    """Return the line of an error that says what was wrong: OpenVINO's begin with lines on its own source files."""
+    """Return the line of an error that says what was wrong: OpenVINO's begin with lines on its own
+    source files.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from ", "Check '"))] or lines
     return f"{type(error).__name__}: {told[0]}" if told else type(error).__name__
@@ -127,7 +133,9 @@ def reason(error: BaseException) -> str:
 def _numbers(output: Any) -> np.ndarray:
     """Return an output as an array, float types widened to float32."""
     array = np.asarray(output)
-    return array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array
+    return (
+        array.astype(np.float32) if array.dtype.kind == "f" and array.dtype != np.float32 else array
+    )
 
 
 class _Torch(Runner):
@@ -139,7 +147,9 @@ class _Torch(Runner):
         self.version, self.device, self.threads = torch.__version__, torch.device(device), threads
         self.module = module.to(self.device).eval()
         first = next(iter(module.parameters()), None)
-        self.dtype = torch.float32 if first is None or not first.is_floating_point() else first.dtype
+        self.dtype = (
+            torch.float32 if first is None or not first.is_floating_point() else first.dtype
+        )
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         import torch
@@ -147,13 +157,22 @@ class _Torch(Runner):
         if self.threads and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a model warns of at run time is not the caller's doing
-            output = self.module(torch.from_numpy(np.ascontiguousarray(images)).to(self.device, self.dtype))
-        return [_numbers((t.float() if t.is_floating_point() else t).cpu().numpy()) for t in _tensors(output)]
+            warnings.simplefilter(
+                "ignore"
+            )  # what a model warns of at run time is not the caller's doing
+            output = self.module(
+                torch.from_numpy(np.ascontiguousarray(images)).to(self.device, self.dtype)
+            )
+        return [
+            _numbers((t.float() if t.is_floating_point() else t).cpu().numpy())
+            for t in _tensors(output)
+        ]
 
 
 def _tensors(output: Any) -> list[Any]:
-    """Return the tensors of a module's output in the order in which exporters flatten them; None is left out."""
+    """Return the tensors of a module's output in the order in which exporters flatten them; None is
+    left out.
+    """
     if isinstance(output, dict):
         output = list(output.values())
     if isinstance(output, (list, tuple)):
@@ -171,7 +190,9 @@ def _checkpoint(path: Path, device: str, threads: int | None) -> Runner:
     module = load_checkpoint(str(path))[0].float().eval().fuse(verbose=False)
     for part in module.modules():
         if hasattr(part, "export"):
-            part.export = True  # the heads then return what exported graphs return, and nothing besides
+            part.export = (
+                True  # the heads then return what exported graphs return, and nothing besides
+            )
     return _Torch(module, device, threads)
 
 
@@ -198,11 +219,15 @@ class _Onnx(Runner):
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.startswith("cuda"):
             if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-                raise MissingRuntime("ONNX Runtime here runs on the CPU only. Type: pip install onnxruntime-gpu")
-            providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)}))
+                raise MissingRuntime(
+                    "ONNX Runtime here runs on the CPU only. Type: pip install onnxruntime-gpu"
+                )
+            providers.insert(
+                0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)})
+            )
         self.version = onnxruntime.__version__
         self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        (self.input, *_) = self.session.get_inputs()
+        self.input, *_ = self.session.get_inputs()
         self.shape = tuple(size if isinstance(size, int) else None for size in self.input.shape)
         self.dtype = np.float16 if "float16" in self.input.type else np.float32
 
@@ -223,13 +248,20 @@ class _OpenVino(Runner):
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        core, place = openvino.Core(), device.upper() if device.startswith(("cpu", "gpu", "npu")) else "CPU"
+        core, place = (
+            openvino.Core(),
+            device.upper() if device.startswith(("cpu", "gpu", "npu")) else "CPU",
+        )
         if place == "CPU":
-            config["INFERENCE_PRECISION_HINT"] = "f32"  # some CPUs would silently compute a float32 file in bfloat16
+            config["INFERENCE_PRECISION_HINT"] = (
+                "f32"  # some CPUs would silently compute a float32 file in bfloat16
+            )
         self.version = openvino.__version__
         self.compiled = core.compile_model(core.read_model(graphs[0]), place, config)
         source = self.compiled.input(0)
-        self.shape = tuple(None if size.is_dynamic else size.get_length() for size in source.partial_shape)
+        self.shape = tuple(
+            None if size.is_dynamic else size.get_length() for size in source.partial_shape
+        )
         self.dtype = source.element_type.to_dtype()
         self.request = self.compiled.create_infer_request()
 
@@ -254,29 +286,41 @@ class _TensorRT(Runner):
         runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.ERROR))
         self.engine = runtime.deserialize_cuda_engine(_without_metadata(path.read_bytes()))
         if self.engine is None:
-            raise ValueError("the engine was built by another version of TensorRT, or for another GPU")
+            raise ValueError(
+                "the engine was built by another version of TensorRT, or for another GPU"
+            )
         self.context = self.engine.create_execution_context()
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         kinds = {name: self.engine.get_tensor_mode(name) for name in names}
-        (self.input, *_) = [name for name in names if kinds[name] == tensorrt.TensorIOMode.INPUT]
+        self.input, *_ = [name for name in names if kinds[name] == tensorrt.TensorIOMode.INPUT]
         self.outputs = [name for name in names if kinds[name] == tensorrt.TensorIOMode.OUTPUT]
-        self.shape = tuple(None if size < 0 else size for size in self.engine.get_tensor_shape(self.input))
-        self.dtypes = {name: np.dtype(tensorrt.nptype(self.engine.get_tensor_dtype(name))) for name in names}
+        self.shape = tuple(
+            None if size < 0 else size for size in self.engine.get_tensor_shape(self.input)
+        )
+        self.dtypes = {
+            name: np.dtype(tensorrt.nptype(self.engine.get_tensor_dtype(name))) for name in names
+        }
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         import torch
 
-        source = torch.from_numpy(np.ascontiguousarray(images.astype(self.dtypes[self.input]))).to(self.device)
+        source = torch.from_numpy(np.ascontiguousarray(images.astype(self.dtypes[self.input]))).to(
+            self.device
+        )
         self.context.set_input_shape(self.input, tuple(source.shape))
         self.context.set_tensor_address(self.input, source.data_ptr())
         results = []
         for name in self.outputs:
-            empty = torch.from_numpy(np.empty(tuple(self.context.get_tensor_shape(name)), self.dtypes[name]))
+            empty = torch.from_numpy(
+                np.empty(tuple(self.context.get_tensor_shape(name)), self.dtypes[name])
+            )
             results.append(empty.to(self.device))
             self.context.set_tensor_address(name, results[-1].data_ptr())
         stream = torch.cuda.current_stream(self.device)
         if not self.context.execute_async_v3(stream.cuda_stream):
-            raise ValueError(f"the engine does not run at {tuple(source.shape)}: it was built for {self.shape}")
+            raise ValueError(
+                f"the engine does not run at {tuple(source.shape)}: it was built for {self.shape}"
+            )
         stream.synchronize()
         return [_numbers(result.cpu().numpy()) for result in results]
 
@@ -304,9 +348,13 @@ class _Ultralytics(Runner):
 
 
 def _without_metadata(content: bytes) -> bytes:
-    """Cut off the JSON that Ultralytics writes before an engine: its length in four bytes, then the text."""
+    """Cut off the JSON that Ultralytics writes before an engine: its length in four bytes, then the
+    text.
+    """
     length = int.from_bytes(content[:4], byteorder="little")
-    return content[4 + length :] if content[4:5] == b"{" and 0 < length < len(content) - 4 else content
+    return (
+        content[4 + length :] if content[4:5] == b"{" and 0 < length < len(content) - 4 else content
+    )
 
 
 EXTRA = "pip install 'scsa-yolo[export]'"
@@ -315,7 +363,13 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("TorchScript", "torch", ".torchscript", "pip install torch", _torchscript),
     Runtime("ONNX Runtime", "onnxruntime", ".onnx", EXTRA, _Onnx),
     Runtime("OpenVINO", "openvino", "_openvino_model", EXTRA, _OpenVino),
-    Runtime("TensorRT", "tensorrt", ".engine", "pip install tensorrt (on a machine with an NVIDIA GPU)", _TensorRT),
+    Runtime(
+        "TensorRT",
+        "tensorrt",
+        ".engine",
+        "pip install tensorrt (on a machine with an NVIDIA GPU)",
+        _TensorRT,
+    ),
     Runtime("NCNN", "ncnn", "_ncnn_model", "pip install ncnn", _Ultralytics),
     Runtime("LiteRT", "ai_edge_litert", ".tflite", "pip install ai-edge-litert", _Ultralytics),
 )

@@ -1,7 +1,8 @@
-"""What may be typed after ``scsa-yolo export MODEL``: Ultralytics' own ``key=value`` pairs, checked before any work.
+"""What may be typed after ``scsa-yolo export MODEL``: Ultralytics' own ``key=value`` pairs, checked
+before any work.
 
-Keys and their meaning are Ultralytics'. Names that it has retired, such as ``half``, are turned into the new ones, so
-that old commands go on working without a warning.
+Keys and their meaning are Ultralytics'. Names that it has retired, such as ``half``, are turned
+into the new ones, so that old commands go on working without a warning.
 """
 
 from __future__ import annotations
@@ -22,8 +23,20 @@ ALIASES = {
     "apple": "coreml",
     "ios": "coreml",
 }
-# Keys that the exporter reads and that its table of formats does not list, or lists under a new name only.
-_COMMON = ("format", "imgsz", "device", "verbose", "conf", "iou", "max_det", "agnostic_nms", "split", "task")
+# Keys that the exporter reads and that its table of formats does not list, or lists under a new
+# name only.
+_COMMON = (
+    "format",
+    "imgsz",
+    "device",
+    "verbose",
+    "conf",
+    "iou",
+    "max_det",
+    "agnostic_nms",
+    "split",
+    "task",
+)
 _RETIRED = ("half", "int8", "end2end")
 _SPOKEN = {"nms", "half", "int8", "end2end"}  # may stand alone, as with yolo: `nms` is `nms=True`
 
@@ -52,10 +65,14 @@ def check_formats(names: Iterable[str]) -> tuple[str, ...]:
         ValueError: One is unknown; the message lists the known ones.
     """
     known = known_formats()
-    chosen = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names if name.strip()]
+    chosen = [
+        ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names if name.strip()
+    ]
     for name in chosen:
         if name not in known:
-            raise ValueError(f"unknown format {name!r}{_near(name, known)}. Known: {', '.join(known)}")
+            raise ValueError(
+                f"unknown format {name!r}{_near(name, known)}. Known: {', '.join(known)}"
+            )
     return tuple(dict.fromkeys(chosen)) or ("onnx",)
 
 
@@ -63,7 +80,8 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
     """Turn ``key=value`` words into settings of the exporter.
 
     Raises:
-        ValueError: A word has no value, or its key is none of an export's; near names are suggested.
+        ValueError: A word has no value, or its key is none of an export's; near names are
+            suggested.
     """
     from ultralytics.cfg import smart_value
     from ultralytics.utils import DEFAULT_CFG_DICT
@@ -73,7 +91,11 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         key = key.strip().lstrip("-")
         if key not in known:
-            whose = "an argument of yolo, but not of an export" if key in DEFAULT_CFG_DICT else "no argument"
+            whose = (
+                "an argument of yolo, but not of an export"
+                if key in DEFAULT_CFG_DICT
+                else "no argument"
+            )
             raise ValueError(f"{key!r} is {whose}{_near(key, known)}. Known: {', '.join(known)}")
         if not equals and not (isinstance(DEFAULT_CFG_DICT.get(key), bool) or key in _SPOKEN):
             raise ValueError(f"{key!r} needs a value. Type: {key}=VALUE")
@@ -110,10 +132,14 @@ def _checked(settings: dict[str, Any]) -> dict[str, Any]:
     imgsz = settings.get("imgsz", 32)
     sides = imgsz if isinstance(imgsz, (list, tuple)) else [imgsz]
     if not 1 <= len(sides) <= 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ValueError(f"imgsz={imgsz} is no size. Type: imgsz=640, or imgsz=480,640 for height and width")
+        raise ValueError(
+            f"imgsz={imgsz} is no size. Type: imgsz=640, or imgsz=480,640 for height and width"
+        )
     batch = settings.get("batch", 1)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch={batch} is no batch of an export. Type: batch=1, or a larger whole number")
+        raise ValueError(
+            f"batch={batch} is no batch of an export. Type: batch=1, or a larger whole number"
+        )
     return settings
 
 

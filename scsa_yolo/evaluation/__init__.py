@@ -27,5 +27,7 @@ __all__ = ["Evaluation", "EvaluationError", "Row", "Scores", "evaluate"]
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
     if name not in _LAZY:
-        raise AttributeError(f"module 'scsa_yolo.evaluation' has no attribute {name!r}; it has {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'scsa_yolo.evaluation' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,4 +1,6 @@
-"""What the rules work on: labelled boxes, boxes to ignore and detections of a picture, in its own pixels."""
+"""What the rules work on: labelled boxes, boxes to ignore and detections of a picture, in its own
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsa_yolo.datasets.read_side import IgnoreBox
+from scsa_yolo.datasets.layout.side import IgnoreBox
 from scsa_yolo.evaluation.visdrone_rules import inside_regions
 
 __all__ = ["Detections", "Truth", "clear_regions"]
@@ -29,7 +31,9 @@ class Detections:
     def sorted(cls, xyxy: Array, scores: Array, classes: Array) -> Detections:
         """Order detections by descending score; equal scores keep their order."""
         order = np.argsort(-np.asarray(scores, float), kind="stable")
-        return cls(np.asarray(xyxy, float).reshape(-1, 4)[order], scores[order], classes[order].astype(int))
+        return cls(
+            np.asarray(xyxy, float).reshape(-1, 4)[order], scores[order], classes[order].astype(int)
+        )
 
     def where(self, keep: Array) -> Detections:
         """Return those that (N,) bool `keep` names."""
@@ -48,8 +52,8 @@ class Truth:
         classes: (N,) their classes.
         ignore: Boxes and regions that count neither for nor against a detector.
         conditions: Such as ``{"light": "Low"}``.
-        areas: (N,) areas in square pixels by which COCO sorts the boxes by size, those of their segments; None takes
-            the boxes' own.
+        areas: (N,) areas in square pixels by which COCO sorts the boxes by size, those of their
+            segments; None takes the boxes' own.
     """
 
     image: str
@@ -62,15 +66,23 @@ class Truth:
     areas: Array | None = None
 
     def regions(self, reasons: Sequence[str] | None = None) -> Array:
-        """Return (R, 4) corners of what is ignored whatever the class; only of these `reasons` if given."""
-        chosen = [box.xyxy for box in self.ignore if box.cls is None and (reasons is None or box.reason in reasons)]
+        """Return (R, 4) corners of what is ignored whatever the class; only of these `reasons` if
+        given.
+        """
+        chosen = [
+            box.xyxy
+            for box in self.ignore
+            if box.cls is None and (reasons is None or box.reason in reasons)
+        ]
         return np.array(chosen, float).reshape(-1, 4)
 
 
 def clear_regions(truth: Truth, found: Detections, regions: Array) -> tuple[Truth, Detections]:
-    """Take out the labelled boxes and the detections of which half or more lies in (R, 4) `regions`.
+    """Take out the labelled boxes and the detections of which half or more lies in (R, 4)
+    `regions`.
 
-    VisDrone's rule. Both sides go: a labelled box whose detections are all deleted could only be missed.
+    VisDrone's rule. Both sides go: a labelled box whose detections are all deleted could only be
+    missed.
     """
     if not len(regions):
         return truth, found

@@ -1,12 +1,14 @@
-"""COCO's average precision and recall, computed by faster-coco-eval; nothing of its arithmetic is repeated here.
+"""COCO's average precision and recall, computed by faster-coco-eval; nothing of its arithmetic is
+repeated here.
 
 What this file decides is which boxes it is shown, and how the ones to ignore are shown:
 
-* ``crowd``: COCO's ``iscrowd``. A detection whose share in the crowd box reaches the threshold counts neither way,
-  and any number of them may.
-* other boxes to ignore that name a class (VOC's ``difficult``): the usual intersection over union decides, and a
-  detection on such a box counts neither way. faster-coco-eval ignores boxes whose area is out of range, one detection
-  each, so such a box is shown as often as there are detections that overlap it by half.
+* ``crowd``: COCO's ``iscrowd``. A detection whose share in the crowd box reaches the threshold
+  counts neither way, and any number of them may.
+* other boxes to ignore that name a class (VOC's ``difficult``): the usual intersection over union
+  decides, and a detection on such a box counts neither way. faster-coco-eval ignores boxes whose
+  area is out of range, one detection each, so such a box is shown as often as there are detections
+  that overlap it by half.
 * what names no class (ignored regions, ``DontCare``): `clear_regions` before all else.
 """
 
@@ -35,19 +37,25 @@ def require_faster_coco_eval() -> None:
     try:
         import faster_coco_eval  # noqa: F401
     except ImportError as error:
-        raise ImportError('faster-coco-eval is missing: pip install "scsa-yolo[evaluation]"') from error
+        raise ImportError(
+            'faster-coco-eval is missing: pip install "scsa-yolo[evaluation]"'
+        ) from error
 
 
 class CocoTable:
-    """Labelled boxes and detections in faster-coco-eval's form, ready to be scored over any set of pictures.
+    """Labelled boxes and detections in faster-coco-eval's form, ready to be scored over any set of
+    pictures.
 
     Args:
         pairs: Labelled boxes and detections, a pair for each picture.
         classes: Number of classes.
-        honour_ignore: Whether boxes to ignore are ignored. If not, they are left out: a detection on one is wrong.
+        honour_ignore: Whether boxes to ignore are ignored. If not, they are left out: a detection
+            on one is wrong.
     """
 
-    def __init__(self, pairs: Sequence[tuple[Truth, Detections]], classes: int, honour_ignore: bool = True) -> None:
+    def __init__(
+        self, pairs: Sequence[tuple[Truth, Detections]], classes: int, honour_ignore: bool = True
+    ) -> None:
         require_faster_coco_eval()
         from faster_coco_eval import COCO
 
@@ -59,7 +67,9 @@ class CocoTable:
         for number, (truth, found) in enumerate(pairs, 1):
             for entry in _annotations(truth, found, honour_ignore):
                 annotations.append({"id": len(annotations) + 1, "image_id": number, **entry})
-        images = [{"id": i, "width": t.width, "height": t.height} for i, t in enumerate(self.truths, 1)]
+        images = [
+            {"id": i, "width": t.width, "height": t.height} for i, t in enumerate(self.truths, 1)
+        ]
         categories = [{"id": c + 1, "name": str(c)} for c in range(classes)]
         self._gt = COCO({"images": images, "annotations": annotations, "categories": categories})
         results = _results(found for _, found in pairs)
@@ -67,7 +77,9 @@ class CocoTable:
         self._dt = self._gt.loadRes(results)
 
     def score(self, chosen: Iterable[int] | None = None) -> tuple[Scores, list[Scores]]:
-        """Score the pictures at positions `chosen`, or all; returns the mean and one row for each class."""
+        """Score the pictures at positions `chosen`, or all; returns the mean and one row for each
+        class.
+        """
         precision, recall = self._run(range(len(self.truths)) if chosen is None else chosen, _CAPS)
         each = [_scores(precision[:, :, [c]], recall[:, [c]]) for c in range(self.classes)]
         return _scores(precision, recall), each
@@ -75,8 +87,9 @@ class CocoTable:
     def trapezoid(self) -> tuple[float | None, float | None]:
         """Return AP and AP50 with two of COCO's rules exchanged for Ultralytics'.
 
-        Every detection counts, and the 101 points are joined to an area, where COCO takes their mean: the first point
-        counts half, and precision at full recall counts as 0 (`compute_ap`'s sentinel), so a perfect class gets 99.5 %.
+        Every detection counts, and the 101 points are joined to an area, where COCO takes their
+        mean: the first point counts half, and precision at full recall counts as 0 (`compute_ap`'s
+        sentinel), so a perfect class gets 99.5 %.
         """
         most = int(np.bincount(self._dt_images).max()) if len(self._dt_images) else 1
         precision = self._run(range(len(self.truths)), (1, 10, max(most, 100)))[0][:, :, :, 0, -1]
@@ -88,7 +101,9 @@ class CocoTable:
         return float(areas.mean()), float(areas[0].mean())
 
     def _run(self, chosen: Iterable[int], caps: Sequence[int]) -> tuple[Array, Array]:
-        """Precision (threshold, recall, class, area, cap) and recall (threshold, class, area, cap), -1 for nothing."""
+        """Precision (threshold, recall, class, area, cap) and recall (threshold, class, area, cap),
+        -1 for nothing.
+        """
         from faster_coco_eval import COCOeval_faster
 
         run = COCOeval_faster(self._gt, self._dt, iouType="bbox", print_function=lambda *_: None)
@@ -130,7 +145,9 @@ def _results(found: Iterable[Detections]) -> Array:
     tables = [np.zeros((0, 7))]
     for number, one in enumerate(found, 1):
         column = np.full((len(one.scores), 1), number)
-        tables.append(np.hstack([column, to_xywh(one.xyxy), one.scores[:, None], one.classes[:, None] + 1]))
+        tables.append(
+            np.hstack([column, to_xywh(one.xyxy), one.scores[:, None], one.classes[:, None] + 1])
+        )
     return np.concatenate(tables)
 
 
@@ -144,7 +161,9 @@ def _scores(precision: Array, recall: Array) -> Scores:
         return _mean(recall[:, :, 0, _CAPS.index(cap)])
 
     sizes = (ap(slice(None), area) for area in _AREAS[1:])
-    return Scores(ap(slice(None)), ap(slice(0, 1)), ap(slice(5, 6)), *sizes, *(ar(cap) for cap in _CAPS))
+    return Scores(
+        ap(slice(None)), ap(slice(0, 1)), ap(slice(5, 6)), *sizes, *(ar(cap) for cap in _CAPS)
+    )
 
 
 def _mean(values: Array) -> float | None:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scsa_yolo.datasets.read_layout import Layout, load_layout
+from scsa_yolo.datasets.layout.dataset import Layout, load_layout
 from scsa_yolo.evaluation.boxes import Detections, Truth
 from scsa_yolo.evaluation.coco_rules import require_faster_coco_eval
 from scsa_yolo.evaluation.ground_truth import GroundTruth, read_ground_truth
@@ -20,7 +20,14 @@ from scsa_yolo.evaluation.measure import (
     measure_ultralytics,
     measure_visdrone,
 )
-from scsa_yolo.evaluation.predict import EvaluationError, Run, digest, load_model, model_path, run_model
+from scsa_yolo.evaluation.predict import (
+    EvaluationError,
+    Run,
+    digest,
+    load_model,
+    model_path,
+    run_model,
+)
 from scsa_yolo.evaluation.result import Evaluation, Row
 
 __all__ = ["RULES", "evaluate"]
@@ -45,15 +52,19 @@ def evaluate(
     by_index: bool = False,
     **settings: Any,
 ) -> Evaluation:
-    """Measure a detector on a data set by COCO's rules, VisDrone's, or both, beside Ultralytics' own mAP.
+    """Measure a detector on a data set by COCO's rules, VisDrone's, or both, beside Ultralytics'
+    own mAP.
 
-    The model runs once, through Ultralytics' own validator. Ultralytics leaves a ``.cache`` file beside the labels.
+    The model runs once, through Ultralytics' own validator. Ultralytics leaves a ``.cache`` file
+    beside the labels.
 
     Args:
-        model: A path that Ultralytics can load (``.pt``, ``.onnx``, ``.engine`` ...) or a loaded Ultralytics model.
+        model: A path that Ultralytics can load (``.pt``, ``.onnx``, ``.engine`` ...) or a loaded
+            Ultralytics model.
         data: A data YAML: a path, a folder, or a name that Ultralytics or this package knows.
         split: ``train``, ``val`` or ``test``.
-        rules: One of `RULES`. None: COCO's, and VisDrone's too where the side file says the data is VisDrone.
+        rules: One of `RULES`. None: COCO's, and VisDrone's too where the side file says the data is
+            VisDrone.
         imgsz: Long side, px. None: what the model was trained or exported with.
         batch: Pictures at a time. None: Ultralytics' default.
         device: As for Ultralytics, such as ``"cpu"`` or ``"0"``.
@@ -64,7 +75,8 @@ def evaluate(
         **settings: Any other setting of Ultralytics' validation, such as ``workers`` or ``half``.
 
     Raises:
-        EvaluationError, DataSetError: Model and data cannot be measured; one line says why and what to do.
+        EvaluationError, DataSetError: Model and data cannot be measured; one line says why and what
+            to do.
         ImportError: faster-coco-eval is missing.
     """
     if rules not in (None, *RULES):
@@ -76,7 +88,9 @@ def evaluate(
     _check_names(loaded.names, layout.names, by_index)
     chosen = {"imgsz": imgsz, "batch": batch, "device": device}
     settings |= {name: value for name, value in chosen.items() if value is not None}
-    run = run_model(loaded, layout.yaml, split=split, conf=conf, iou=iou, max_det=max_det, **settings)
+    run = run_model(
+        loaded, layout.yaml, split=split, conf=conf, iou=iou, max_det=max_det, **settings
+    )
     truths = ground.truths(run.sizes)
     pairs = [(truth, _known(run.found[truth.image], layout.names)) for truth in truths]
     return Evaluation(
@@ -107,14 +121,21 @@ def _check_names(ours: dict[int, str], theirs: dict[int, str], by_index: bool) -
         what = f"the model has {len(ours)} classes, the data {len(theirs)}"
     else:
         number = next(i for i in theirs if ours.get(i) != theirs[i])
-        what = f"class {number} is {ours.get(number)!r} in the model and {theirs[number]!r} in the data"
-    raise EvaluationError(f"{what}; if they mean the same by number, say so with --by-index (by_index=True)")
+        what = (
+            f"class {number} is {ours.get(number)!r} in the model and {theirs[number]!r} in the"
+            " data"
+        )
+    raise EvaluationError(
+        f"{what}; if they mean the same by number, say so with --by-index (by_index=True)"
+    )
 
 
 def _rows(pairs: Pairs, ground: GroundTruth, run: Run, rules: str | None) -> list[Row]:
     names = ground.layout.names
     if rules is None:
-        rules = "both" if ground.side and ground.side.dataset.lower().startswith("visdrone") else "coco"
+        rules = (
+            "both" if ground.side and ground.side.dataset.lower().startswith("visdrone") else "coco"
+        )
     rows = measure_coco(pairs, names) if rules != "visdrone" else []
     if rules != "coco":
         rows += measure_visdrone(pairs, names)
@@ -130,22 +151,42 @@ def _known(found: Detections, names: dict[int, str]) -> Detections:
 def _notes(ground: GroundTruth, truths: list[Truth], run: Run, by_index: bool) -> Iterable[str]:
     left_out = len(ground.labels) - len({os.path.abspath(image) for image in run.sizes})
     if left_out:
-        yield f"Ultralytics left out {_pictures(left_out)}; see `scsa-yolo data check {ground.layout.yaml}`"
+        yield (
+            f"Ultralytics left out {_pictures(left_out)}; see `scsa-yolo data check"
+            f" {ground.layout.yaml}`"
+        )
     if by_index:
         yield "the model's class names differ from the data's; classes were matched by number"
-    if ground.side and not any(ground.side.of(Path(truth.image), ground.layout.root) for truth in truths):
+    if ground.side and not any(
+        ground.side.of(Path(truth.image), ground.layout.root) for truth in truths
+    ):
         yield f"no picture of the split has a line in {ground.side.path}; nothing was ignored"
     fullest = max((len(found.scores) for found in run.found.values()), default=0)
     if fullest >= run.settings["max_det"]:
-        full = sum(1 for found in run.found.values() if len(found.scores) >= run.settings["max_det"])
-        yield f"max_det={run.settings['max_det']} cut off detections in {_pictures(full)}; a larger value may find more"
+        full = sum(
+            1 for found in run.found.values() if len(found.scores) >= run.settings["max_det"]
+        )
+        yield (
+            f"max_det={run.settings['max_det']} cut off detections in {_pictures(full)}; a larger"
+            " value may find more"
+        )
     crowded = sum(1 for truth in truths if len(truth.classes) and max(_counts(truth)) > 100)
     if crowded:
-        yield f"over 100 boxes of a class in {_pictures(crowded)}; COCO's rules count 100 detections of a class at most"
-    few = [f"{ground.layout.names[number]} {count}" for number, count in _totals(truths) if count < _FEW]
+        yield (
+            f"over 100 boxes of a class in {_pictures(crowded)}; COCO's rules count 100 detections"
+            " of a class at most"
+        )
+    few = [
+        f"{ground.layout.names[number]} {count}"
+        for number, count in _totals(truths)
+        if count < _FEW
+    ]
     if few:
         more = f" and {len(few) - 6} more" if len(few) > 6 else ""
-        yield f"classes of few boxes, whose AP a few detections move by points: {', '.join(few[:6])}{more}"
+        yield (
+            "classes of few boxes, whose AP a few detections move by points:"
+            f" {', '.join(few[:6])}{more}"
+        )
 
 
 def _pictures(number: int) -> str:
@@ -163,7 +204,13 @@ def _totals(truths: list[Truth]) -> list[tuple[int, int]]:
 
 def _describe_model(loaded: Any, given: Any) -> dict[str, Any]:
     path = model_path(loaded)
-    name = path.name if path else str(given) if isinstance(given, str | Path) else type(loaded).__name__
+    name = (
+        path.name
+        if path
+        else str(given)
+        if isinstance(given, str | Path)
+        else type(loaded).__name__
+    )
     return {"name": name, "path": str(path) if path else None, "sha256": digest(loaded)}
 
 
@@ -174,7 +221,9 @@ def _describe_data(ground: GroundTruth, truths: list[Truth]) -> dict[str, Any]:
         "name": layout.root.name if layout.yaml.stem == "data" else layout.yaml.stem,
         "yaml": str(layout.yaml),
         "split": ground.split,
-        "sources": [os.path.relpath(source, layout.root) for source in layout.sources(ground.split)],
+        "sources": [
+            os.path.relpath(source, layout.root) for source in layout.sources(ground.split)
+        ],
         "fingerprint": ground.fingerprint,
         "images": len(truths),
         "boxes": sum(len(truth.classes) for truth in truths),

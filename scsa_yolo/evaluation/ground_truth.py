@@ -1,4 +1,6 @@
-"""Read what a split shows: labelled boxes, boxes to ignore and conditions, and a fingerprint of it all."""
+"""Read what a split shows: labelled boxes, boxes to ignore and conditions, and a fingerprint of it
+all.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsa_yolo.datasets.read_labels import Labels, read_labels
-from scsa_yolo.datasets.read_layout import Layout, label_files
-from scsa_yolo.datasets.read_side import SideFile, SideImage, read_side
+from scsa_yolo.datasets.layout.dataset import Layout, label_files
+from scsa_yolo.datasets.layout.labels import Labels, read_labels
+from scsa_yolo.datasets.layout.side import SideFile, SideImage, read_side
 from scsa_yolo.evaluation.boxes import Truth
 from scsa_yolo.evaluation.predict import EvaluationError
 
@@ -30,7 +32,8 @@ class GroundTruth:
         split: The split's name.
         labels: Rows of each picture, by its absolute path, exact repeats removed.
         side: The side file, None if the data set has none.
-        fingerprint: SHA-256 over the names of pictures and the contents of label files and side file.
+        fingerprint: SHA-256 over the names of pictures and the contents of label files and side
+            file.
     """
 
     layout: Layout
@@ -55,21 +58,32 @@ class GroundTruth:
         extra = self._side_of(image) or SideImage(image, 0, 0)
         if extra.width and (extra.width, extra.height) != (width, height):
             raise EvaluationError(
-                f"{self.side.path}: {extra.image} is {extra.width}x{extra.height} there, but the picture is "
-                f"{width}x{height}; convert the data set again"
+                f"{self.side.path}: {extra.image} is {extra.width}x{extra.height} there, but the"
+                f" picture is {width}x{height}; convert the data set again"
             )
         rows = labels.unique()
         boxes = labels.xyxy(width, height)[rows]
         areas = _areas(extra, len(labels.classes))
         chosen = None if areas is None else areas[rows]
-        return Truth(image, width, height, boxes, labels.classes[rows], extra.ignore, extra.conditions, chosen)
+        return Truth(
+            image,
+            width,
+            height,
+            boxes,
+            labels.classes[rows],
+            extra.ignore,
+            extra.conditions,
+            chosen,
+        )
 
     def _side_of(self, image: str) -> SideImage | None:
         return self.side.of(Path(os.path.abspath(image)), self.layout.root) if self.side else None
 
 
 def _areas(extra: SideImage, rows: int) -> NDArray[Any] | None:
-    """Return the areas that the side file gives for all rows of the label file, None if it does not."""
+    """Return the areas that the side file gives for all rows of the label file, None if it does
+    not.
+    """
     if not rows or len(extra.boxes) != rows or not all("area" in box for box in extra.boxes):
         return None
     return np.array([box["area"] for box in extra.boxes], float)
@@ -96,7 +110,9 @@ def read_ground_truth(layout: Layout, split: str) -> GroundTruth:
     if side:
         total.update(side_file.read_bytes())
     if not any(len(found.classes) for found in labels.values()):
-        raise EvaluationError(f"{layout.yaml}: split {split!r} has no labelled box, so there is nothing to measure")
+        raise EvaluationError(
+            f"{layout.yaml}: split {split!r} has no labelled box, so there is nothing to measure"
+        )
     return GroundTruth(layout, split, labels, side, total.hexdigest())
 
 

@@ -1,4 +1,6 @@
-"""From labelled boxes and detections to rows of scores: the rules, applied to all pictures and to groups of them."""
+"""From labelled boxes and detections to rows of scores: the rules, applied to all pictures and to
+groups of them.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,25 @@ __all__ = ["condition_groups", "measure_coco", "measure_ultralytics", "measure_v
 
 Pairs = Sequence[tuple[Truth, Detections]]
 # ExDark's own order, which its tables keep; values of other conditions are sorted by name
-_LIGHTS = ("Low", "Ambient", "Object", "Single", "Weak", "Strong", "Screen", "Window", "Shadow", "Twilight")
+_LIGHTS = (
+    "Low",
+    "Ambient",
+    "Object",
+    "Single",
+    "Weak",
+    "Strong",
+    "Screen",
+    "Window",
+    "Shadow",
+    "Twilight",
+)
 
 
 def measure_coco(pairs: Pairs, names: dict[int, str]) -> list[Row]:
     """Score by COCO's rules: all pictures, each class, and each value of each condition.
 
-    If the data has boxes to ignore, a further row says what the same detections score when none is ignored.
+    If the data has boxes to ignore, a further row says what the same detections score when none is
+    ignored.
 
     Args:
         pairs: Labelled boxes and detections, a pair for each picture.
@@ -57,9 +71,11 @@ def measure_coco(pairs: Pairs, names: dict[int, str]) -> list[Row]:
 
 
 def measure_visdrone(pairs: Pairs, names: dict[int, str]) -> list[Row]:
-    """Score by the VisDrone toolkit's rules: all pictures by its average and by the plain mean, and each class.
+    """Score by the VisDrone toolkit's rules: all pictures by its average and by the plain mean, and
+    each class.
 
-    Only ignored regions are ignored: in the toolkit's code "others" play no part, and no labelled box is a crowd.
+    Only ignored regions are ignored: in the toolkit's code "others" play no part, and no labelled
+        box is a crowd.
     """
     cleared = [clear_regions(truth, found, truth.regions(("region",))) for truth, found in pairs]
     scores = visdrone_rules.score([_picture(truth, found) for truth, found in cleared], len(names))
@@ -67,19 +83,27 @@ def measure_visdrone(pairs: Pairs, names: dict[int, str]) -> list[Row]:
     images, boxes = len(truths), sum(len(truth.classes) for truth in truths)
     classes = int((scores.weights > 0).sum())
     rows = [Row(VISDRONE, "all", "", images, boxes, classes, _summary(scores, plain=False))]
-    rows.append(Row(VISDRONE_PLAIN, "all", "", images, boxes, classes, _summary(scores, plain=True)))
+    rows.append(
+        Row(VISDRONE_PLAIN, "all", "", images, boxes, classes, _summary(scores, plain=True))
+    )
     for number, name in names.items():
         holders, boxes = _holders(truths, number)
         part = VisDroneScores(*(v[[number]] for v in (scores.ap, scores.ar, scores.weights)))
-        rows.append(Row(VISDRONE, "class", name, holders, boxes, int(boxes > 0), _summary(part, plain=False)))
+        rows.append(
+            Row(
+                VISDRONE, "class", name, holders, boxes, int(boxes > 0), _summary(part, plain=False)
+            )
+        )
     return rows
 
 
 def measure_ultralytics(pairs: Pairs, names: dict[int, str], own: dict[str, Any]) -> list[Row]:
-    """Return Ultralytics' own numbers, and the same computed again from what was captured: they must agree.
+    """Return Ultralytics' own numbers, and the same computed again from what was captured: they
+    must agree.
 
     Args:
-        pairs: Labelled boxes and detections that were not cut at the borders, a pair for each picture.
+        pairs: Labelled boxes and detections that were not cut at the borders, a pair for each
+            picture.
         names: Class names by number.
         own: ``map``, ``map50`` and ``maps`` by class, as the validator gave them.
     """
@@ -88,19 +112,25 @@ def measure_ultralytics(pairs: Pairs, names: dict[int, str], own: dict[str, Any]
     again = Scores(*CocoTable(pairs, len(names), honour_ignore=False).trapezoid())
     rows = [row, replace(row, rules=ULTRALYTICS_AGAIN, scores=again)]
     for number, ap in own["maps"].items():
-        rows.append(Row(ULTRALYTICS, "class", names[number], *_holders(truths, number), 1, Scores(ap=ap)))
+        rows.append(
+            Row(ULTRALYTICS, "class", names[number], *_holders(truths, number), 1, Scores(ap=ap))
+        )
     return rows
 
 
 def condition_groups(truths: Sequence[Truth]) -> dict[str, dict[str, list[int]]]:
-    """Return the positions of the pictures by condition and value. A picture without the condition is in no group."""
+    """Return the positions of the pictures by condition and value. A picture without the condition
+    is in no group.
+    """
     groups: dict[str, dict[str, list[int]]] = {}
     for i, truth in enumerate(truths):
         for condition, value in truth.conditions.items():
             groups.setdefault(condition, {}).setdefault(value, []).append(i)
     rank = {light: i for i, light in enumerate(_LIGHTS)}
     return {
-        condition: dict(sorted(values.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0])))
+        condition: dict(
+            sorted(values.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
+        )
         for condition, values in sorted(groups.items())
     }
 
@@ -123,11 +153,15 @@ def _holders(truths: Iterable[Truth], number: int) -> tuple[int, int]:
 
 
 def _picture(truth: Truth, found: Detections) -> Picture:
-    return Picture(to_xywh(truth.xyxy), truth.classes, to_xywh(found.xyxy), found.classes, found.scores)
+    return Picture(
+        to_xywh(truth.xyxy), truth.classes, to_xywh(found.xyxy), found.classes, found.scores
+    )
 
 
 def _summary(scores: VisDroneScores, plain: bool) -> Scores:
     mean = scores.plain_mean if plain else scores.mean
     at_50, at_75 = (int(np.isclose(visdrone_rules.THRESHOLDS, t).argmax()) for t in (0.5, 0.75))
     recall = {f"ar_{cap}": mean(scores.ar[:, :, c]) for c, cap in enumerate(visdrone_rules.CAPS)}
-    return Scores(ap=mean(scores.ap), ap50=mean(scores.ap[:, at_50]), ap75=mean(scores.ap[:, at_75]), **recall)
+    return Scores(
+        ap=mean(scores.ap), ap50=mean(scores.ap[:, at_50]), ap75=mean(scores.ap[:, at_75]), **recall
+    )

@@ -1,8 +1,10 @@
-"""Run a model once through Ultralytics' own validator, and keep what it found in the pixels of each picture.
+"""Run a model once through Ultralytics' own validator, and keep what it found in the pixels of each
+picture.
 
-The validator is the model's own class with one method extended, so that loading, letterboxing, suppression and the
-mAP that Ultralytics reports are all Ultralytics'. Relied on: ``Model.val(validator=...)``, and of
-``DetectionValidator`` ``update_metrics``, ``_prepare_batch``, ``eval_json`` and ``metrics.box`` (8.4.108 to 8.4.190).
+The validator is the model's own class with one method extended, so that loading, letterboxing,
+suppression and the mAP that Ultralytics reports are all Ultralytics'. Relied on:
+``Model.val(validator=...)``, and of ``DetectionValidator`` ``update_metrics``, ``_prepare_batch``,
+``eval_json`` and ``metrics.box`` (8.4.108 to 8.4.190).
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def load_model(model: Any) -> Any:
         except FileNotFoundError as error:
             raise EvaluationError(f"{model}: no such model") from error
         except Exception as error:
-            raise EvaluationError(f"{model}: Ultralytics cannot load this model: {_first_line(error)}") from error
+            raise EvaluationError(
+                f"{model}: Ultralytics cannot load this model: {_first_line(error)}"
+            ) from error
     if model.task != "detect":
         raise EvaluationError(
             f"the model's task is {model.task!r}, and evaluate measures detectors of boxes only; "
@@ -69,7 +73,9 @@ def load_model(model: Any) -> Any:
 
 
 def digest(model: Any) -> str | None:
-    """Return the SHA-256 of the model's file (of its files in sorted order for a folder), None without a file."""
+    """Return the SHA-256 of the model's file (of its files in sorted order for a folder), None
+    without a file.
+    """
     path = model_path(model)
     if path is None:
         return None
@@ -84,7 +90,11 @@ def digest(model: Any) -> str | None:
 
 def model_path(model: Any) -> Path | None:
     """Return the file or folder that an Ultralytics model was loaded from."""
-    for candidate in (getattr(model, "ckpt_path", None), model.model, getattr(model, "model_name", None)):
+    for candidate in (
+        getattr(model, "ckpt_path", None),
+        model.model,
+        getattr(model, "model_name", None),
+    ):
         if isinstance(candidate, str | Path) and Path(candidate).exists():
             return Path(candidate)
     return None
@@ -103,10 +113,18 @@ def run_model(model: Any, data: Path, **settings: Any) -> Run:
     """
     run = Run()
     validator = _recording(model._smart_load("validator"), run)
-    with tempfile.TemporaryDirectory(prefix="scsa-yolo-") as folder:  # Ultralytics wants a run folder; it stays empty
+    with tempfile.TemporaryDirectory(
+        prefix="scsa-yolo-"
+    ) as folder:  # Ultralytics wants a run folder; it stays empty
         try:
             model.val(
-                validator=validator, data=str(data), project=folder, name="val", plots=False, verbose=False, **settings
+                validator=validator,
+                data=str(data),
+                project=folder,
+                name="val",
+                plots=False,
+                verbose=False,
+                **settings,
             )
         except Exception as error:  # a model is anybody's code
             what = f"{type(error).__name__}: {_first_line(error)}"
@@ -128,19 +146,27 @@ def _recording(base: Any, run: Run) -> type:
                 boxes = _native(_array(pred["bboxes"]), prepared, stretched)
                 found = Detections.sorted(boxes, _array(pred["conf"]), _array(pred["cls"]))
                 run.sizes[image], run.uncut[image] = (int(width), int(height)), found
-                run.found[image] = replace(found, xyxy=np.clip(found.xyxy, 0, (width, height, width, height)))
+                run.found[image] = replace(
+                    found, xyxy=np.clip(found.xyxy, 0, (width, height, width, height))
+                )
             super().update_metrics(preds, batch)
 
         def eval_json(self, stats: dict[str, Any]) -> dict[str, Any]:
-            return stats  # on COCO's own layout this would put COCOeval's numbers in the place of Ultralytics'
+            # on COCO's own layout this would put COCOeval's numbers in the place of Ultralytics'
+            return stats
 
         def finalize_metrics(self) -> None:
             super().finalize_metrics()
             box = self.metrics.box
-            maps = {int(c): float(ap) for c, ap in zip(box.ap_class_index, box.all_ap.mean(1), strict=True)}
+            maps = {
+                int(c): float(ap)
+                for c, ap in zip(box.ap_class_index, box.all_ap.mean(1), strict=True)
+            }
             run.own = {"map": float(box.map), "map50": float(box.map50), "maps": maps}
             names = ("imgsz", "batch", "conf", "iou", "max_det", "rect", "agnostic_nms")
-            run.settings = {name: getattr(self.args, name) for name in names} | {"device": str(self.device)}
+            run.settings = {name: getattr(self.args, name) for name in names} | {
+                "device": str(self.device)
+            }
             run.speed = {name: round(float(value), 3) for name, value in self.speed.items()}
 
     return RecordingValidator
@@ -149,8 +175,9 @@ def _recording(base: Any, run: Run) -> type:
 def _native(boxes: Any, prepared: dict[str, Any], stretched: bool) -> Any:
     """Turn (N, 4) corners on the network's input into corners on the picture.
 
-    Ultralytics' `scale_preds` does the same, but cuts at the borders, takes the vertical scale for both sides, which
-    rounding makes differ on small pictures, and serves RT-DETR in newer versions only.
+    Ultralytics' `scale_preds` does the same, but cuts at the borders, takes the vertical scale for
+    both sides, which rounding makes differ on small pictures, and serves RT-DETR in newer versions
+    only.
     """
     (height, width), (high, wide) = prepared["ori_shape"], prepared["imgsz"]
     if stretched:  # RT-DETR's input is a square that the picture fills

@@ -48,7 +48,10 @@ _NAME = 24  # columns of the first field
 
 def format_report(result: Evaluation) -> str:
     """Return tables of at most 120 columns; scores in percent, ``-`` where there is none."""
-    parts = [_head(result), _table("all pictures", result.of("all"), _columns(result.of("all")), counts=False)]
+    parts = [
+        _head(result),
+        _table("all pictures", result.of("all"), _columns(result.of("all")), counts=False),
+    ]
     for rules in (COCO, VISDRONE):
         rows = [row for row in result.of("class") if row.rules == rules and row.boxes]
         if rows:
@@ -73,11 +76,15 @@ def write_files(result: Evaluation, folder: Path) -> list[Path]:
     for file in files:
         if file.exists():
             raise FileExistsError(f"{file} is there already; choose another --out")
-    files[0].write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files[0].write_text(
+        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     with files[1].open("w", newline="", encoding="utf-8") as table:
         fixed = _fixed_columns(result)
         writer = csv.writer(table)
-        writer.writerow(["rules", "group", "value", "images", "boxes", "classes", *_COLUMNS, *fixed])
+        writer.writerow(
+            ["rules", "group", "value", "images", "boxes", "classes", *_COLUMNS, *fixed]
+        )
         for row in result.rows:
             values = (getattr(row.scores, name) for name in _COLUMNS)
             scores = ["" if value is None else f"{value:.6f}" for value in values]
@@ -97,9 +104,14 @@ def write_charts(result: Evaluation, folder: Path) -> list[Path]:
     for group in [*result.conditions(), "class"]:
         rows = [row for row in result.of(group) if row.rules == rules and row.boxes]
         if rows:
-            title = f"{result.model['name']} on {result.data['name']} {result.data['split']}, by {group}"
+            title = (
+                f"{result.model['name']} on {result.data['name']} {result.data['split']}, by"
+                f" {group}"
+            )
             files.append(folder / f"by_{''.join(c if c.isalnum() else '_' for c in group)}.png")
-            _bars(rows, title, f"average precision, %, by {_TITLES[rules]}").savefig(files[-1], dpi=130)
+            _bars(rows, title, f"average precision, %, by {_TITLES[rules]}").savefig(
+                files[-1], dpi=130
+            )
     return files
 
 
@@ -114,7 +126,9 @@ def _bars(rows: list[Row], title: str, label: str) -> Any:
     highest = 0.0
     for shift, name, colour in ((-0.2, "ap50", "#9ecae1"), (0.2, "ap", "#08519c")):
         values = [100 * (getattr(row.scores, name) or 0) for row in rows]
-        bars = axes.barh([i + shift for i in range(len(rows))], values, 0.38, color=colour, label=_COLUMNS[name])
+        bars = axes.barh(
+            [i + shift for i in range(len(rows))], values, 0.38, color=colour, label=_COLUMNS[name]
+        )
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
         highest = max(highest, *values)
     names = [f"{row.value}\n{row.images} img, {row.boxes} boxes" for row in rows]
@@ -136,35 +150,51 @@ def _head(result: Evaluation) -> str:
     sources = ", ".join(data["sources"])
     lines = [
         model,
-        f"data    {data['name']}  split {data['split']} ({sources})  fingerprint {data['fingerprint'][:12]}",
-        f"        {data['images']} pictures, {data['boxes']} boxes of {len(data['classes'])} classes",
+        (
+            f"data    {data['name']}  split {data['split']} ({sources})  fingerprint"
+            f" {data['fingerprint'][:12]}"
+        ),
+        (
+            f"        {data['images']} pictures, {data['boxes']} boxes of {len(data['classes'])}"
+            " classes"
+        ),
     ]
     if data["absent_classes"]:
-        lines.append(f"        classes without a box here, in no mean: {', '.join(data['absent_classes'])}")
+        lines.append(
+            f"        classes without a box here, in no mean: {', '.join(data['absent_classes'])}"
+        )
     if data["ignored"]:
         ignored = ", ".join(f"{count} {reason}" for reason, count in data["ignored"].items())
         lines.append(f"        boxes and regions to ignore: {ignored}")
     lines.append("run     " + "  ".join(f"{name} {value}" for name, value in settings.items()))
-    lines.append("with    " + "  ".join(f"{name} {value}" for name, value in result.versions.items()))
+    lines.append(
+        "with    " + "  ".join(f"{name} {value}" for name, value in result.versions.items())
+    )
     return "\n".join(_folded(line) for line in lines)
 
 
 def _folded(line: str) -> str:
     """Break a line at blanks so that it fits 120 columns."""
-    return textwrap.fill(line, 120, subsequent_indent=" " * 8, break_long_words=False, drop_whitespace=True)
+    return textwrap.fill(
+        line, 120, subsequent_indent=" " * 8, break_long_words=False, drop_whitespace=True
+    )
 
 
 def _columns(rows: Iterable[Row]) -> list[str]:
     """Columns that at least one row fills."""
     listed = list(rows)
-    return [name for name in _COLUMNS if any(getattr(row.scores, name) is not None for row in listed)]
+    return [
+        name for name in _COLUMNS if any(getattr(row.scores, name) is not None for row in listed)
+    ]
 
 
 def _table(title: str, rows: Iterable[Row], columns: list[str], counts: bool = True) -> str:
     counted = ["images", "boxes", "classes"] if counts else []
     if title.startswith("by class"):
         counted.remove("classes")
-    head = " " * _NAME + "".join(f"{name:>8}" for name in (*counted, *(_COLUMNS[name] for name in columns)))
+    head = " " * _NAME + "".join(
+        f"{name:>8}" for name in (*counted, *(_COLUMNS[name] for name in columns))
+    )
     lines = [f"{title}{head[len(title) :]}"] if len(title) < _NAME else [title, head]
     lines.append("-" * len(head))
     for row in rows:

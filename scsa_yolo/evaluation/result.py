@@ -28,10 +28,11 @@ VISDRONE_PLAIN = "visdrone, plain class mean"
 
 @dataclass(frozen=True)
 class Scores:
-    """Average precision and recall as shares of 1; None where the rules do not give it or no box is of that kind.
+    """Average precision and recall as shares of 1; None where the rules do not give it or no box is
+    of that kind.
 
-    Sizes are COCO's: below 32x32 px, below 96x96 px, larger. ``ar_n`` allows n detections: per class and picture by
-    COCO's rules, per picture over all classes by VisDrone's.
+    Sizes are COCO's: below 32x32 px, below 96x96 px, larger. ``ar_n`` allows n detections: per
+    class and picture by COCO's rules, per picture over all classes by VisDrone's.
     """
 
     ap: float | None = None
@@ -75,8 +76,9 @@ class Evaluation:
 
     Attributes:
         model: ``name``, ``path``, ``sha256``.
-        data: ``name``, ``yaml``, ``split``, ``sources``, ``fingerprint``, ``images``, ``boxes``, ``classes`` (those
-            with a labelled box), ``absent_classes``, ``ignored`` (boxes to ignore by reason).
+        data: ``name``, ``yaml``, ``split``, ``sources``, ``fingerprint``, ``images``, ``boxes``,
+            ``classes`` (those with a labelled box), ``absent_classes``, ``ignored`` (boxes to
+            ignore by reason).
         settings: What the validator ran with.
         versions: Of the packages involved.
         rows: The scores.
@@ -101,7 +103,9 @@ class Evaluation:
         for row in self.of("all"):
             if row.rules == rules:
                 return row.scores
-        raise KeyError(f"no {rules!r} in this evaluation; it has {[row.rules for row in self.of('all')]}")
+        raise KeyError(
+            f"no {rules!r} in this evaluation; it has {[row.rules for row in self.of('all')]}"
+        )
 
     def of(self, group: str) -> Iterator[Row]:
         """Yield the rows of a group: ``all``, ``class``, ``light`` ..."""
@@ -109,7 +113,11 @@ class Evaluation:
 
     def conditions(self) -> list[str]:
         """Return the conditions that the data set has, in order."""
-        return [group for group in dict.fromkeys(row.group for row in self.rows) if group not in ("all", "class")]
+        return [
+            group
+            for group in dict.fromkeys(row.group for row in self.rows)
+            if group not in ("all", "class")
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -1,15 +1,18 @@
 """The VisDrone-DET benchmark's own arithmetic, in NumPy.
 
-It follows the organisers' MATLAB toolkit (https://github.com/VisDrone/VisDrone2018-DET-toolkit, commit 0054457), whose
-numbers differ from COCO's on the same detections:
+It follows the organisers' MATLAB toolkit (https://github.com/VisDrone/VisDrone2018-DET-toolkit,
+commit 0054457), whose numbers differ from COCO's on the same detections:
 
-* a detection with half of its area or more in ignored regions is deleted before matching, and so is a labelled box
-  (``dropObjectsInIgr.m``; both sides are first rounded to whole pixels and moved to at least 1);
+* a detection with half of its area or more in ignored regions is deleted before matching, and so is
+  a labelled box (``dropObjectsInIgr.m``; both sides are first rounded to whole pixels and moved to
+  at least 1);
 * the cap of 500, or 1, 10, 100 for recall, is per picture over all classes together, not per class
   (``calcAccuracy.m`` takes the first rows of a result file; here they are in descending score);
-* AP is the whole area under the monotone precision envelope, not the mean of 101 points (``VOCap.m``);
-* the averages run over a list that names a class once for every picture that holds it, so that frequent classes
-  weigh more (``calcAccuracy.m``: ``evalClass``). The plain mean over classes is given beside it;
+* AP is the whole area under the monotone precision envelope, not the mean of 101 points
+  (``VOCap.m``);
+* the averages run over a list that names a class once for every picture that holds it, so that
+  frequent classes weigh more (``calcAccuracy.m``: ``evalClass``). The plain mean over classes is
+  given beside it;
 * the category "others" acts no part: it is no labelled class, and no ignored region.
 """
 
@@ -75,7 +78,8 @@ class VisDroneScores:
 
 
 def inside_regions(boxes: Array, regions: Array, width: int, height: int) -> Array:
-    """Tell which boxes have half of their area or more in the union of the regions, as the toolkit counts pixels.
+    """Tell which boxes have half of their area or more in the union of the regions, as the toolkit
+    counts pixels.
 
     Args:
         boxes: (N, 4) left, top, width, height in pixels.
@@ -88,7 +92,9 @@ def inside_regions(boxes: Array, regions: Array, width: int, height: int) -> Arr
     """
     if not len(boxes) or not len(regions):
         return np.zeros(len(boxes), bool)
-    painted = np.zeros((height + 1, width + 1), np.int64)  # row and column 0 stay empty: MATLAB counts from 1
+    painted = np.zeros(
+        (height + 1, width + 1), np.int64
+    )  # row and column 0 stay empty: MATLAB counts from 1
     for x, y, w, h in np.maximum(1, _round(regions)):
         painted[y : min(height, y + h) + 1, x : min(width, x + w) + 1] = 1
     total = painted.cumsum(0).cumsum(1)
@@ -129,7 +135,8 @@ def _round(values: Array) -> Array:
 
 
 def _of_class(picture: Picture, number: int) -> tuple[int, Array, Array, Array]:
-    """Labelled boxes, and scores (D,), ranks among all detections (D,) and hits (D, 10) of a class in a picture.
+    """Labelled boxes, and scores (D,), ranks among all detections (D,) and hits (D, 10) of a class
+    in a picture.
 
     One pass serves all caps: matching is greedy in descending score, so a cap only cuts its tail.
     """
@@ -149,7 +156,8 @@ def overlaps(dt: Array, gt: Array) -> Array:
 
 
 def _match(shared: Array) -> Array:
-    """(D, 10) whether each detection takes a free labelled box, the one it overlaps most, of equals the later.
+    """(D, 10) whether each detection takes a free labelled box, the one it overlaps most, of equals
+    the later.
 
     `shared` is (D, G) from `overlaps`, detections in descending score.
     """
@@ -168,7 +176,9 @@ def _match(shared: Array) -> Array:
 
 
 def _area(hits: Array, labelled: int) -> float:
-    """Area under the monotone envelope of precision over recall. `hits` (D,) in descending score."""
+    """Area under the monotone envelope of precision over recall. `hits` (D,) in descending
+    score.
+    """
     true = hits.cumsum()
     recall = np.concatenate([[0.0], true / max(1, labelled), [1.0]])
     precision = np.concatenate([[0.0], true / np.arange(1, len(hits) + 1), [0.0]])

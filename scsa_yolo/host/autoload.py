@@ -1,6 +1,7 @@
 """What the ``torch.backends`` entry point runs. Standard library only, and it cannot raise.
 
-An error here would break ``import torch`` for the whole environment, so everything sits in one try/except that warns.
+An error here would break ``import torch`` for the whole environment, so everything sits in one
+try/except that warns.
 """
 
 from __future__ import annotations

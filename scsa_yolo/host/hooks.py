@@ -1,4 +1,6 @@
-"""A post-import hook: call a function right after a named module has executed. Standard library only."""
+"""A post-import hook: call a function right after a named module has executed. Standard library
+only.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from typing import Any
 
 
 class PostImportFinder:
-    """A ``sys.meta_path`` finder that lets the others find, and calls ``after[name](module)`` once it has executed.
+    """A ``sys.meta_path`` finder that lets the others find, and calls ``after[name](module)`` once
+    it has executed.
 
     It answers for the exact names in ``after`` only. The callback must not raise.
     """
@@ -23,13 +26,19 @@ class PostImportFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec that the other finders give, its loader wrapped; None for every other module."""
+        """Return the spec that the other finders give, its loader wrapped; None for every other
+        module.
+        """
         search = (threading.get_ident(), name)
         if name not in self.after or search in self._searches:
             return None  # the second: a finder of the same kind asks us while we ask it
         self._searches.add(search)
         try:
-            found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            found = (
+                finder.find_spec(name, path, target)
+                for finder in sys.meta_path
+                if finder is not self
+            )
             spec = next((spec for spec in found if spec is not None), None)
         finally:
             self._searches.discard(search)
@@ -42,7 +51,9 @@ class PostImportFinder:
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            loader.__dict__.pop("exec_module", None)  # the shadow lies on this one loader instance, for one call
+            loader.__dict__.pop(
+                "exec_module", None
+            )  # the shadow lies on this one loader instance, for one call
             execute(module)
             callback(module)
 

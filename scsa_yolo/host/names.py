@@ -1,4 +1,5 @@
-"""File names: ``yolov8n-scsa.yaml`` and ``scsa-demo.yaml`` are found from any folder. Standard library only.
+"""File names: ``yolov8n-scsa.yaml`` and ``scsa-demo.yaml`` are found from any folder. Standard
+library only.
 
 Order: a local path first, then what Ultralytics itself finds, our packaged files last.
 """
@@ -16,11 +17,16 @@ _said: set[str] = set()
 
 
 def packaged_folder(name: str) -> Path:
-    """Return the folder of packaged ``"models"`` or ``"data"``: in the wheel, or beside the package in a checkout."""
+    """Return the folder of packaged ``"models"`` or ``"data"``: in the wheel, or beside the package
+    in a checkout.
+    """
     inside = _PACKAGE / name
     beside = _PACKAGE.parent / name
-    # site-packages may hold a stranger's "data" or "models": beside counts only next to our own pyproject.toml
-    return beside if not inside.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file() else inside
+    # site-packages may hold a stranger's "data" or "models": beside counts only next to our own
+    # pyproject.toml
+    return (
+        beside if not inside.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file() else inside
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -58,5 +64,6 @@ def _say_shadowed(name: str, found: Any, packaged: Path) -> None:
         from ultralytics.utils import LOGGER
 
         LOGGER.warning(
-            f"scsa_yolo: {os.path.abspath(found)} is used, not the packaged {name}. Rename it to get the packaged one."
+            f"scsa_yolo: {os.path.abspath(found)} is used, not the packaged {name}. Rename it to"
+            " get the packaged one."
         )

@@ -1,7 +1,7 @@
 """register() and unregister(): which names of Ultralytics are wrapped, and how they are put back.
 
-Standard library only. The wrappers themselves live in the other files of this room; what they need is imported when
-they are called.
+Standard library only. The wrappers themselves live in the other files of this room; what they need
+is imported when they are called.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _patches: list[_Patch] = []
 
 
 def _lazily(module: str, function: str) -> Callable[..., Any]:
-    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call, or else stock."""
+    """Return ``make(original) -> wrapper`` whose work is imported at the wrapper's first call, or
+    else stock.
+    """
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -67,7 +69,9 @@ _TARGETS: dict[str, dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def register() -> None:
-    """Teach Ultralytics our rows and file names: now where it is imported, else as soon as it is. Safe to repeat."""
+    """Teach Ultralytics our rows and file names: now where it is imported, else as soon as it is.
+    Safe to repeat.
+    """
     with _lock:
         if _finder not in sys.meta_path:
             sys.meta_path.insert(0, _finder)
@@ -94,13 +98,21 @@ def registered() -> bool:
 
 
 def patched_names() -> tuple[str, ...]:
-    """Return the names of Ultralytics that are wrapped at this moment, dotted; none before it is imported."""
-    return tuple(dict.fromkeys(patch.label for patch in _patches))  # a reloaded module is patched a second time
+    """Return the names of Ultralytics that are wrapped at this moment, dotted; none before it is
+    imported.
+    """
+    return tuple(
+        dict.fromkeys(patch.label for patch in _patches)
+    )  # a reloaded module is patched a second time
 
 
 def wanted_names() -> tuple[str, ...]:
-    """Return the names of Ultralytics that are wrapped once it is imported and all is well, dotted."""
-    return tuple(f"{module}.{dotted}" for module, names_in_it in _TARGETS.items() for dotted in names_in_it)
+    """Return the names of Ultralytics that are wrapped once it is imported and all is well,
+    dotted.
+    """
+    return tuple(
+        f"{module}.{dotted}" for module, names_in_it in _TARGETS.items() for dotted in names_in_it
+    )
 
 
 def _patch_module(module: ModuleType) -> None:
@@ -111,13 +123,17 @@ def _patch_module(module: ModuleType) -> None:
             for dotted, make in _TARGETS[module.__name__].items():
                 _patch_name(module, dotted, make)
             if module.__name__ == "ultralytics.nn.tasks" and "scsa_yolo.blocks" not in sys.modules:
-                importlib.import_module("scsa_yolo.blocks")  # marks our classes as safe before a checkpoint is read
+                importlib.import_module(
+                    "scsa_yolo.blocks"
+                )  # marks our classes as safe before a checkpoint is read
         except Exception as error:  # noqa: BLE001  stock models and the yolo command must go on
             _undo(down_to=before)
             step_aside(f"{module.__name__} stays as it is", error)
 
 
-def _patch_name(module: ModuleType, dotted: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+def _patch_name(
+    module: ModuleType, dotted: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
     *path, attribute = dotted.split(".")
     owner: Any = module
     for step in path:
@@ -142,7 +158,9 @@ def _undo(down_to: int) -> None:
 
 
 def _replace_everywhere(old: Any, new: Any) -> None:
-    """Exchange ``old`` in every imported Ultralytics module: names that were copied by ``from ... import``."""
+    """Exchange ``old`` in every imported Ultralytics module: names that were copied by ``from ...
+    import``.
+    """
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "ultralytics" and module is not None:
             for attribute, value in list(vars(module).items()):

@@ -1,7 +1,8 @@
-"""Rows of model YAMLs: ``C2f_SCSA``, bare ``SCSA``, and our own layers, built by the stock ``parse_model``.
+"""Rows of model YAMLs: ``C2f_SCSA``, bare ``SCSA``, and our own layers, built by the stock
+``parse_model``.
 
-Rows are lowered to stock names in a copy, stock code builds, then the built units get their slot. So scales, repeats,
-the head's ``legacy`` flag and every later upstream rule stay stock.
+Rows are lowered to stock names in a copy, stock code builds, then the built units get their slot.
+So scales, repeats, the head's ``legacy`` flag and every later upstream rule stay stock.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ OWN_LAYERS: dict[str, Callable[..., nn.Module]] = {
     "ResNetVDStem": lambda c1, c2, n: resnet_vd.ResNetVDStem(c1, c2),
     "ResNetVDLayer": resnet_vd.ResNetVDLayer,
 }
-WIDTHS = "ch"  # parse_model puts its local of this name, the widths of all layers so far, where an argument names it
+# parse_model puts its local of this name, the widths of all layers so far, where an argument names
+# it
+WIDTHS = "ch"
 
 
 @dataclass
@@ -71,7 +74,9 @@ class Row:
 
 
 def parse_model(original: Callable[..., Any], d: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Work of the wrapper of ``ultralytics.nn.tasks.parse_model(d, ch, verbose=True)``; ``d`` is not changed."""
+    """Work of the wrapper of ``ultralytics.nn.tasks.parse_model(d, ch, verbose=True)``; ``d`` is
+    not changed.
+    """
     rows = read_rows(d)
     if not rows:
         return original(d, *args, **kwargs)
@@ -79,8 +84,8 @@ def parse_model(original: Callable[..., Any], d: dict[str, Any], *args: Any, **k
     with LayerTable() as table:
         model, save = original(lowered, *args, **kwargs)
         layers = [row for part in PARTS for row in lowered[part]]
-        # Attention draws its initial weights aside: stock weights and all later draws stay as without it, so that
-        # models which differ in the slot alone start equal under one seed.
+        # Attention draws its initial weights aside: stock weights and all later draws stay as
+        # without it, so that models which differ in the slot alone start equal under one seed.
         with torch.random.fork_rng(devices=[]):
             built = [model[row.index] for row in rows]
             for row in rows:
@@ -93,16 +98,22 @@ def parse_model(original: Callable[..., Any], d: dict[str, Any], *args: Any, **k
 
 
 def yaml_model_load(original: Callable[..., Any], path: Any) -> Any:
-    """Work of the wrapper of ``ultralytics.nn.tasks.yaml_model_load(path)``: name the file when it is not a model."""
+    """Work of the wrapper of ``ultralytics.nn.tasks.yaml_model_load(path)``: name the file when it
+    is not a model.
+    """
     try:
         d = original(path)
-    except (yaml.YAMLError, TypeError) as error:  # TypeError: stock assigns keys to what is no mapping
+    except (
+        yaml.YAMLError,
+        TypeError,
+    ) as error:  # TypeError: stock assigns keys to what is no mapping
         raise ValueError(f"model file '{path}' is not valid YAML of a model: {error}") from error
     missing = [part for part in PARTS if not isinstance(d.get(part), list)]
     if missing:
         raise ValueError(
-            f"model file '{path}' has no list {' and '.join(map(repr, missing))}. A model YAML holds 'backbone' and "
-            "'head', lists of rows [from, repeats, module, args]. Type: scsa-yolo models"
+            f"model file '{path}' has no list {' and '.join(map(repr, missing))}. A model YAML"
+            " holds 'backbone' and 'head', lists of rows [from, repeats, module, args]. Type:"
+            " scsa-yolo models"
         )
     return d
 
@@ -111,7 +122,8 @@ def read_rows(d: dict[str, Any]) -> list[Row]:
     """Return the rows of ``d`` that are ours, their options checked.
 
     Raises:
-        ValueError: A row of ours is malformed, names an unknown attention or block, or has a wrong option.
+        ValueError: A row of ours is malformed, names an unknown attention or block, or has a wrong
+            option.
     """
     rows = [row for part in PARTS for row in d.get(part) or []]
     ours = [read_row(index, row) for index, row in enumerate(rows)]
@@ -127,7 +139,9 @@ def read_row(index: int, row: Any) -> Row | None:
         return None
     name, block, attention = split
     if len(row) != 4 or row[2] != name or not isinstance(row[3], (list, tuple)):
-        raise ValueError(f"model row {index}: a row is [from, repeats, module, args], got {list(row)!r}")
+        raise ValueError(
+            f"model row {index}: a row is [from, repeats, module, args], got {list(row)!r}"
+        )
     args = list(row[3])
     options = dict(args.pop()) if args and isinstance(args[-1], dict) else {}
     read = Row(index, name, block, attention, args)
@@ -144,23 +158,31 @@ def read_row(index: int, row: Any) -> Row | None:
 def _check_shape(read: Row, row: Any, options: dict[str, Any]) -> None:
     """Refuse what stock code would misread, or silently drop, in a row of ours."""
     if not isinstance(row[0], int) or not isinstance(row[1], int):
-        raise read.error(f"takes one input and a number of repeats, got from={row[0]!r}, repeats={row[1]!r}")
+        raise read.error(
+            f"takes one input and a number of repeats, got from={row[0]!r}, repeats={row[1]!r}"
+        )
     if any(isinstance(argument, dict) for argument in read.args):
         raise read.error(f"options are one mapping, the last of the arguments, got {row[3]!r}")
     if read.attention is None and options:
         raise read.error(f"options {options!r} need an attention, such as {read.name}_SCSA")
     if read.block is None and (read.args or "slot" in options):
         raise read.error(
-            f"a layer of its own keeps its input's width and has no slot: its arguments are [] or one mapping of "
-            f"options, got {row[3]!r}"
+            "a layer of its own keeps its input's width and has no slot: its arguments are [] or"
+            f" one mapping of options, got {row[3]!r}"
         )
-    if read.block in OWN_LAYERS and not (read.args and isinstance(read.args[0], int) and read.args[0] > 0):
+    if read.block in OWN_LAYERS and not (
+        read.args and isinstance(read.args[0], int) and read.args[0] > 0
+    ):
         raise read.error(f"the first argument is the number of output channels, got {row[3]!r}")
 
 
 def _split_name(index: int, name: Any) -> tuple[str, str | None, str | None] | None:
     """Split ``C2f_SCSA`` into ("C2f_SCSA", "C2f", "SCSA"); None for what is not ours."""
-    if not isinstance(name, str) or hasattr(tasks, name) or name.startswith(("nn.", "torchvision.")):
+    if (
+        not isinstance(name, str)
+        or hasattr(tasks, name)
+        or name.startswith(("nn.", "torchvision."))
+    ):
         return None  # a name that Ultralytics has is always its own
     if name in OWN_LAYERS:
         return name, name, None
@@ -193,8 +215,9 @@ def _is_block(name: str) -> bool:
 def _lower(d: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     """Return a copy of ``d`` in stock names.
 
-    A bare row becomes ``nn.Identity`` and an own layer ``Index``, stock layers that pass the width on and set it. Their
-    argument ``WIDTHS`` makes parse_model put its list of widths there, from which :func:`_width` reads.
+    A bare row becomes ``nn.Identity`` and an own layer ``Index``, stock layers that pass the width
+    on and set it. Their argument ``WIDTHS`` makes parse_model put its list of widths there, from
+    which :func:`_width` reads.
     """
     lowered = {**d, **{part: deepcopy(d.get(part) or []) for part in PARTS}}
     ours = {row.index: row for row in rows}
@@ -212,7 +235,9 @@ def _lower(d: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
 
 
 def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
-    """Put attention into one built layer, or in the place of one; return the number of attention modules."""
+    """Put attention into one built layer, or in the place of one; return the number of attention
+    modules.
+    """
     layer = model[row.index] if row.block else _replace_placeholder(model, row, lowered)
     if row.attention is None:
         return 0
@@ -221,12 +246,14 @@ def _finish(model: nn.Sequential, row: Row, lowered: list[Any]) -> int:
         give_slot(unit, row.make(slot_width(unit, row.slot)), row.slot)
     if not found and row.block is not None:
         raise row.error(
-            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are attention already "
-            f"and have none). Blocks with residual units: {BLOCKS_WITH_UNITS}. "
-            f"For a layer of its own write the row [-1, 1, {row.attention}, []]"
+            f"no residual unit in {row.block} to put {row.attention} into (PSABlock and ABlock are"
+            f" attention already and have none). Blocks with residual units: {BLOCKS_WITH_UNITS}."
+            f" For a layer of its own write the row [-1, 1, {row.attention}, []]"
         )
     _count_parameters(layer)
-    return len(found) or len(list(layer.children()) if isinstance(layer, nn.Sequential) else [layer])
+    return len(found) or len(
+        list(layer.children()) if isinstance(layer, nn.Sequential) else [layer]
+    )
 
 
 def _replace_placeholder(model: nn.Sequential, row: Row, lowered: list[Any]) -> nn.Module:
@@ -242,7 +269,11 @@ def _replace_placeholder(model: nn.Sequential, row: Row, lowered: list[Any]) -> 
         except (TypeError, ValueError) as error:
             raise row.error(str(error)) from error
         kind = type(layer)
-    for name, value in (("i", placeholder.i), ("f", placeholder.f), ("type", f"{kind.__module__}.{kind.__qualname__}")):
+    for name, value in (
+        ("i", placeholder.i),
+        ("f", placeholder.f),
+        ("type", f"{kind.__module__}.{kind.__qualname__}"),
+    ):
         setattr(layer, name, value)
     _count_parameters(layer)
     model[row.index] = layer
@@ -250,11 +281,16 @@ def _replace_placeholder(model: nn.Sequential, row: Row, lowered: list[Any]) -> 
 
 
 def _count_parameters(layer: Any) -> None:
-    layer.np = sum(p.numel() for p in layer.parameters())  # what Ultralytics sums up in its profiles
+    layer.np = sum(
+        p.numel() for p in layer.parameters()
+    )  # what Ultralytics sums up in its profiles
 
 
 def _width(row: Row, source: int, lowered: list[Any]) -> int:
     widths = lowered[3][-1]  # parse_model's own list, put there by the argument WIDTHS
     if not isinstance(widths, list):
-        raise row.error("this Ultralytics no longer tells widths to rows; please report its version (scsa-yolo doctor)")
+        raise row.error(
+            "this Ultralytics no longer tells widths to rows; please report its version (scsa-yolo"
+            " doctor)"
+        )
     return int(widths[source if row.index == 0 or source >= 0 else row.index + source])

@@ -1,4 +1,6 @@
-"""The table of layers that Ultralytics prints while it builds: held back, then printed with our rows in it."""
+"""The table of layers that Ultralytics prints while it builds: held back, then printed with our
+rows in it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _PARAMS = 12  # characters of the column before the module's name: the parameter
 
 
 class LayerTable(logging.Filter):
-    """Hold back what ``parse_model`` logs, and log it on exit; lines of our rows show our names and parameters."""
+    """Hold back what ``parse_model`` logs, and log it on exit; lines of our rows show our names and
+    parameters.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,9 +42,15 @@ class LayerTable(logging.Filter):
         return False
 
     def replace(self, stock: nn.Module, layer: nn.Module, row: Row, count: int) -> None:
-        """Rewrite the line of ``stock``, the layer as built, into that of ``layer`` with ``count`` attentions."""
+        """Rewrite the line of ``stock``, the layer as built, into that of ``layer`` with ``count``
+        attentions.
+        """
         start, column = f"{row.index:>3}{layer.f!s:>20}", f"{stock.type:<45}"
-        shown = row.name if count == 0 or row.block is None else f"{row.name} ({count} x {row.attention}, {row.slot})"
+        shown = (
+            row.name
+            if count == 0 or row.block is None
+            else f"{row.name} ({count} x {row.attention}, {row.slot})"
+        )
         for record in self.records:
             line = str(record.msg)
             at = line.find(column)
@@ -52,7 +62,10 @@ class LayerTable(logging.Filter):
             record.msg = f"{line[: at - _PARAMS]}{layer.np:10.0f}  {shown:<45}{arguments}{options}"
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         LOGGER.removeFilter(self)
         for record in self.records:

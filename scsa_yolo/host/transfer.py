@@ -12,8 +12,12 @@ from scsa_yolo.attention import attention_class, attention_names
 from scsa_yolo.blocks import IdentityStart, slotted
 
 
-def load(original: Callable[..., Any], self: nn.Module, weights: Any, *args: Any, **kwargs: Any) -> Any:
-    """Work of the wrapper of ``BaseModel.load(weights, verbose=True)``: load as stock, then say what was moved."""
+def load(
+    original: Callable[..., Any], self: nn.Module, weights: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """Work of the wrapper of ``BaseModel.load(weights, verbose=True)``: load as stock, then say
+    what was moved.
+    """
     result = original(self, weights, *args, **kwargs)
     verbose = args[0] if args else kwargs.get("verbose", True)
     if verbose and (attention := attention_modules(self)):

@@ -1,7 +1,7 @@
 """The ten other modules written plainly, equation by equation: the oracles for the fast ones.
 
-Each function takes a module, whose parameters it uses, and its input. Nothing is done in place, nothing is recomputed,
-and every layer is called as the layer that it is.
+Each function takes a module, whose parameters it uses, and its input. Nothing is done in place,
+nothing is recomputed, and every layer is called as the layer that it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def eca(m: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def fca(m: Any, x: torch.Tensor) -> torch.Tensor:
-    if torch.jit.is_tracing():  # ONNX has no adaptive pooling to a size that does not divide the map's
+    if (
+        torch.jit.is_tracing()
+    ):  # ONNX has no adaptive pooling to a size that does not divide the map's
         height, width = (pooling_matrix(side, m.dct_size, x) for side in x.shape[2:])
         pooled = height @ x @ width.t()
     else:
@@ -44,7 +46,10 @@ def ca(m: Any, x: torch.Tensor) -> torch.Tensor:
     height = x.shape[2]
     profiles = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=2)[..., None]
     y = F.hardswish(m.conv["bn"](m.conv["conv"](profiles)))
-    gate_h, gate_w = m.attn_h(y[:, :, :height]).sigmoid(), m.attn_w(y[:, :, height:]).sigmoid().transpose(2, 3)
+    gate_h, gate_w = (
+        m.attn_h(y[:, :, :height]).sigmoid(),
+        m.attn_w(y[:, :, height:]).sigmoid().transpose(2, 3),
+    )
     return x * gate_h * gate_w
 
 
@@ -79,7 +84,10 @@ def ema(m: Any, x: torch.Tensor) -> torch.Tensor:
 
 def cpca(m: Any, x: torch.Tensor) -> torch.Tensor:
     y = F.gelu(m.conv(x))
-    z = y * (_bottleneck(m, y.mean(dim=(2, 3), keepdim=True)) + _bottleneck(m, y.amax(dim=(2, 3), keepdim=True)))
+    z = y * (
+        _bottleneck(m, y.mean(dim=(2, 3), keepdim=True))
+        + _bottleneck(m, y.amax(dim=(2, 3), keepdim=True))
+    )
     d = m.dwc5_5(z)
     strips = m.dwc7_1(m.dwc1_7(d)) + m.dwc11_1(m.dwc1_11(d)) + m.dwc21_1(m.dwc1_21(d))
     return m.conv(z * m.conv(d + strips))
@@ -92,7 +100,10 @@ def _bottleneck(m: Any, z: torch.Tensor) -> torch.Tensor:
 def afgca(m: Any, x: torch.Tensor) -> torch.Tensor:
     z = x.mean(dim=(2, 3), keepdim=True)
     u, v = m.conv1(z.flatten(2).transpose(1, 2)), m.fc(z).flatten(2).transpose(1, 2)
-    rows, columns = (v * u.sum(dim=2, keepdim=True)).sigmoid(), (u * v.sum(dim=2, keepdim=True)).sigmoid()
+    rows, columns = (
+        (v * u.sum(dim=2, keepdim=True)).sigmoid(),
+        (u * v.sum(dim=2, keepdim=True)).sigmoid(),
+    )
     share = m.mix["w"].sigmoid()
     gate = m.conv1(share * rows + (1 - share) * columns).sigmoid()
     return x * gate.transpose(1, 2)[..., None]
@@ -105,7 +116,9 @@ def ela(m: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _group_norm(x: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
-    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)  # one value a group is legal here
+    return torch.group_norm(
+        x, norm.num_groups, norm.weight, norm.bias, norm.eps
+    )  # one value a group is legal here
 
 
 PLAIN = {

@@ -142,29 +142,49 @@ class NeedsMore(nn.Module):
 @pytest.mark.parametrize(
     ("factory", "skip", "message"),
     [
-        (InPlace, (), "InPlace with 16 channels: the input was modified in place. To do: write x [*] gate"),
+        (
+            InPlace,
+            (),
+            "InPlace with 16 channels: the input was modified in place. To do: write x [*] gate",
+        ),
         (Promotes, (), "a module and a map of torch.bfloat16 gave torch.float32"),
-        (PromotesUnderAutocast, (), "under autocast to torch.bfloat16 a map of torch.bfloat16 became torch.float32"),
+        (
+            PromotesUnderAutocast,
+            (),
+            "under autocast to torch.bfloat16 a map of torch.bfloat16 became torch.float32",
+        ),
         (Overflows, (), "not finite under autocast to torch.float16 for inputs up to 1000"),
         (Unused, (), "no gradient reaches spare. To do: use what forward"),
         (Detached, (), "no gradient reaches weight"),
         (InfiniteGradient, (), r"at \(1, 1\) the gradient of the input is not finite"),
         (Pools, (), r"a map of \(2, 16, 5, 9\) became \(2, 16, 3, 5\)"),
         (MixesBatch, (), r"at \(1, 1\) an image's result depends on the others"),
-        (BatchNormOfDescriptor, (), "the check 'one image' ended in ValueError: Expected more than 1 value"),
+        (
+            BatchNormOfDescriptor,
+            (),
+            "the check 'one image' ended in ValueError: Expected more than 1 value",
+        ),
         (Random, (), "two calls in eval mode differ"),
         (Views, (), "the check 'memory format' ended in RuntimeError: view size is not compatible"),
         (HidesState, (), "a module with the same state dict gives another output"),
         (HoldsFunction, (), "the check 'copies' ended in .*Can't (get|pickle) local"),
         (Anonymous, (), r"repr is 'Attention\(\)'"),
         (AnyInput, ("safe load",), "an input of 3 dimensions was taken"),
-        (Good, (), "safe loading refuses .*Good. To do: register the class with register_attention"),
+        (
+            Good,
+            (),
+            "safe loading refuses .*Good. To do: register the class with register_attention",
+        ),
         (
             BakesSize,
             ("safe load", "torchscript", "onnx"),
             r"exported with symbolic sizes, the output differs at \(1, 1\)",
         ),
-        (NeedsMore, (), "the check 'build' ended in TypeError: .*reduction.* To do: Take the width as the only"),
+        (
+            NeedsMore,
+            (),
+            "the check 'build' ended in TypeError: .*reduction.* To do: Take the width as the only",
+        ),
         (lambda channels: "SCSA", (), "the factory returned str. To do: return a torch.nn.Module"),
     ],
     ids=lambda value: getattr(value, "__name__", "") if callable(value) else None,
@@ -186,9 +206,13 @@ def test_good_module_passes_the_rest() -> None:
 
 def test_without_onnx_the_rest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name.startswith("onnx") else find(name)
+    )
     report = check_attention("ECA", channels=(16,), sizes=((5, 9),))
-    assert report.skipped == dict.fromkeys(("onnx", "onnx dynamic"), "onnx and onnxruntime not installed")
+    assert report.skipped == dict.fromkeys(
+        ("onnx", "onnx dynamic"), "onnx and onnxruntime not installed"
+    )
 
 
 def test_callers_random_numbers_are_left_alone() -> None:

@@ -1,4 +1,6 @@
-"""The ten other modules against their plain forms: outputs, gradients, what is kept for backward."""
+"""The ten other modules against their plain forms: outputs, gradients, what is kept for
+backward.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,16 @@ SEPARABLE = [CA, ELA]
 
 
 def twins(name: str, channels: int, **options: Any) -> tuple[nn.Module, nn.Module]:
-    """A plain and a fast module of the same weights, away from the initial values that hide something."""
+    """A plain and a fast module of the same weights, away from the initial values that hide
+    something.
+    """
     fast = create_attention(name, channels, **options)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for tensor in (*fast.parameters(), *(b for key, b in fast.named_buffers() if "running" in key)):
+        for tensor in (
+            *fast.parameters(),
+            *(b for key, b in fast.named_buffers() if "running" in key),
+        ):
             tensor.add_(torch.rand(tensor.shape, generator=generator), alpha=0.3)
     return Plain(copy.deepcopy(fast)), fast
 
@@ -45,7 +52,9 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, what: str) -> Non
     """Equal up to the order of sums, relative to the largest value."""
     share = 1e-5 if expected.dtype == torch.float32 else 1e-11
     atol = share * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(actual, expected, rtol=share, atol=atol, msg=lambda text: f"{what}: {text}")
+    torch.testing.assert_close(
+        actual, expected, rtol=share, atol=atol, msg=lambda text: f"{what}: {text}"
+    )
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -54,10 +63,14 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, what: str) -> Non
 def test_fast_equals_plain_with_gradients(
     name: str, channels: int, options: dict[str, Any], size: tuple[int, int], training: bool
 ) -> None:
-    """In double precision: a bias that many positions share sums up terms that cancel. float32: test_golden.py."""
+    """In double precision: a bias that many positions share sums up terms that cancel. float32:
+    test_golden.py.
+    """
     plain, fast = (module.double().train(training) for module in twins(name, channels, **options))
     inputs = [images(channels, size).double().requires_grad_() for _ in range(2)]
-    grad = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    grad = torch.randn(
+        inputs[0].shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     expected, actual = (module(x) for module, x in zip((plain, fast), inputs))
     expected.backward(grad)
     actual.backward(grad)
@@ -66,14 +79,20 @@ def test_fast_equals_plain_with_gradients(
     for key, parameter in fast.named_parameters():
         assert_close(parameter.grad, plain.module.get_parameter(key).grad, f"gradient of {key}")
     for key, buffer in fast.named_buffers():
-        assert_close(buffer, plain.module.get_buffer(key), key)  # running statistics are updated once
+        assert_close(
+            buffer, plain.module.get_buffer(key), key
+        )  # running statistics are updated once
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize(("name", "channels", "options"), CASES)
 def test_fast_equals_plain_at_inference(
-    name: str, channels: int, options: dict[str, Any], size: tuple[int, int], memory_format: torch.memory_format
+    name: str,
+    channels: int,
+    options: dict[str, Any],
+    size: tuple[int, int],
+    memory_format: torch.memory_format,
 ) -> None:
     plain, fast = (module.eval() for module in twins(name, channels, **options))
     x = images(channels, size).contiguous(memory_format=memory_format)

@@ -1,4 +1,6 @@
-"""fold(): constants are computed once for inference, numbers and state dict stay, and every way back is found."""
+"""fold(): constants are computed once for inference, numbers and state dict stay, and every way
+back is found.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,13 @@ def constants(module: Attention) -> list[str]:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("scale", [1.0, 1e-3], ids=["", "faint"])  # so faint that the norms' epsilon counts
+@pytest.mark.parametrize(
+    "scale", [1.0, 1e-3], ids=["", "faint"]
+)  # so faint that the norms' epsilon counts
 @pytest.mark.parametrize("size", [(1, 1), (6, 9), (15, 14), (15, 15), (70, 65), (70, 70)], ids=str)
-def test_folding_keeps_numbers(options: dict[str, Any], size: tuple[int, int], scale: float) -> None:
+def test_folding_keeps_numbers(
+    options: dict[str, Any], size: tuple[int, int], scale: float
+) -> None:
     module = perturbed("SCSA", **options)
     x = torch.randn(2, 8, *size) * scale
     with torch.enable_grad():
@@ -101,7 +107,10 @@ def test_the_input_is_overwritten_only_where_that_is_allowed() -> None:
 
 
 def test_large_maps_and_many_channels_take_the_matrix_product() -> None:
-    module, x = perturbed("SCSA", 64), torch.randn(1, 64, 63, 63)  # 64 x 64 x 81 products, above the limit
+    module, x = (
+        perturbed("SCSA", 64),
+        torch.randn(1, 64, 63, 63),
+    )  # 64 x 64 x 81 products, above the limit
     with torch.enable_grad():
         plain = module(x)
     with torch.no_grad():
@@ -132,7 +141,11 @@ def test_a_module_in_training_is_not_folded() -> None:
 
 @pytest.mark.parametrize("parent", [False, True])
 def test_loading_weights_undoes_folding(parent: bool) -> None:
-    module, other, x = perturbed("SCSA"), create_attention("SCSA", 8).eval(), torch.randn(1, 8, 14, 14)
+    module, other, x = (
+        perturbed("SCSA"),
+        create_attention("SCSA", 8).eval(),
+        torch.randn(1, 8, 14, 14),
+    )
     module.fold()
     if parent:
         holder = torch.nn.Sequential(module)

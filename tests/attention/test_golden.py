@@ -1,4 +1,5 @@
-"""Every module against the reference implementations: outputs, input gradients, parameter gradients, state dicts.
+"""Every module against the reference implementations: outputs, input gradients, parameter
+gradients, state dicts.
 
 The vectors (tests/golden) were computed in float64 by the reference code and stored in float32.
 """
@@ -15,10 +16,12 @@ from torch import nn
 from scsa_yolo.attention import create_attention
 
 FILES = sorted((Path(__file__).parents[1] / "golden").glob("*.npz"))
-# Relative to the largest value of what is compared, where that is above 1: CPCA's output reaches 10^3 and its gradients
-# 10^4, where storing in float32 alone rounds by 5e-4. In float64 the stored vectors' own rounding is all that is left.
+# Relative to the largest value of what is compared, where that is above 1: CPCA's output reaches
+# 10^3 and its gradients 10^4, where storing in float32 alone rounds by 5e-4. In float64 the stored
+# vectors' own rounding is all that is left.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-7}
-# Arguments of the references that are fixed here: not options, or the value that a rule of ours arrives at.
+# Arguments of the references that are fixed here: not options, or the value that a rule of ours
+# arrives at.
 FIXED = {"CA": ("norm", "act"), "ECA": ("kernel_size",), "AFGCA": ("b", "gamma")}
 
 
@@ -38,7 +41,11 @@ class Golden:
     def module(self) -> nn.Module:
         """Build the module with the reference's parameters."""
         module = create_attention(self.name, self.channels, **self.options).eval()
-        state = {k.removeprefix("state/"): torch.from_numpy(v) for k, v in self.arrays.items() if k.startswith("state")}
+        state = {
+            k.removeprefix("state/"): torch.from_numpy(v)
+            for k, v in self.arrays.items()
+            if k.startswith("state")
+        }
         module.load_state_dict(state, strict=True)
         return module
 
@@ -54,7 +61,9 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 def assert_close(name: str, actual: torch.Tensor | None, expected: torch.Tensor) -> None:
     assert actual is not None, f"{name} is missing"
     atol = TOLERANCE[expected.dtype] * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(actual.detach(), expected, rtol=0, atol=atol, msg=lambda text: f"{name}: {text}")
+    torch.testing.assert_close(
+        actual.detach(), expected, rtol=0, atol=atol, msg=lambda text: f"{name}: {text}"
+    )
 
 
 def test_every_module_has_vectors() -> None:

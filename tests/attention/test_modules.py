@@ -1,4 +1,6 @@
-"""What is particular to each module: rules of width, options, parameter counts, algebra that changes no number."""
+"""What is particular to each module: rules of width, options, parameter counts, algebra that
+changes no number.
+"""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -8,7 +10,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scsa_yolo.attention import AFGCA, CA, CBAM, CPCA, ECA, ELA, EMA, FCA, SA, Conv1x1, Identity, create_attention
+from scsa_yolo.attention import (
+    AFGCA,
+    CA,
+    CBAM,
+    CPCA,
+    ECA,
+    ELA,
+    EMA,
+    FCA,
+    SA,
+    Conv1x1,
+    Identity,
+    create_attention,
+)
 from scsa_yolo.attention.base import Attention
 from scsa_yolo.attention.fca import CHOICES, pool_adaptively, pooling_matrix
 
@@ -29,7 +44,8 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-# --- widths ----------------------------------------------------------------------------------------------------------
+# --- widths
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [2, 3, *NARROW])
@@ -50,8 +66,16 @@ def test_every_width_works(name: str, channels: int) -> None:
     [
         ("EMA", "factor", (4, 5, 6, 7, 8, 12, 16, 30, 30)),  # largest divisor of C up to 32
         ("ELA", "groups", (4, 5, 6, 7, 8, 12, 16, 15, 15)),  # largest divisor of C up to 16
-        ("SA", "groups", (2, 2, 3, 3, 4, 6, 8, 30, 45)),  # largest divisor of C / 2 (rounded down) up to 64
-        ("FCA", "frequencies", tuple(f"top{k}" for k in (4, 5, 6, 7, 8, 12, 16, 15, 15))),  # of C up to 16
+        (
+            "SA",
+            "groups",
+            (2, 2, 3, 3, 4, 6, 8, 30, 45),
+        ),  # largest divisor of C / 2 (rounded down) up to 64
+        (
+            "FCA",
+            "frequencies",
+            tuple(f"top{k}" for k in (4, 5, 6, 7, 8, 12, 16, 15, 15)),
+        ),  # of C up to 16
         ("ECA", "kernel_size", (1,) * 9),  # the SCSA authors' rule
         ("AFGCA", "kernel_size", (1, 1, 1, 1, 3, 3, 3, 3, 3)),  # (log2(C) + 1) / 2, odd
     ],
@@ -67,13 +91,17 @@ def test_reduction_leaves_one_hidden_channel(channels: int, hidden: int) -> None
     assert create_attention("CPCA", channels).ca["fc1"].out_channels == hidden
 
 
-@pytest.mark.parametrize(("channels", "cbam", "ca"), [(4, 8, 8), (128, 8, 8), (256, 16, 8), (512, 32, 16)])
+@pytest.mark.parametrize(
+    ("channels", "cbam", "ca"), [(4, 8, 8), (128, 8, 8), (256, 16, 8), (512, 32, 16)]
+)
 def test_papers_floor_of_eight(channels: int, cbam: int, ca: int) -> None:
     assert CBAM(channels).mlp_chans[0].out_channels == cbam
     assert CA(channels).conv["conv"].out_channels == ca
 
 
-@pytest.mark.parametrize(("channels", "size"), [(8, 3), (16, 3), (64, 3), (128, 5), (512, 5), (1024, 5), (2048, 7)])
+@pytest.mark.parametrize(
+    ("channels", "size"), [(8, 3), (16, 3), (64, 3), (128, 5), (512, 5), (1024, 5), (2048, 7)]
+)
 def test_adaptive_kernel(channels: int, size: int) -> None:
     assert ECA(channels, kernel_size="adaptive").conv.kernel_size == (size,)
     assert AFGCA(channels).conv1.kernel_size == (size,)
@@ -99,11 +127,20 @@ def test_one_pixel_of_one_image_in_training(module: Attention) -> None:
     assert module.train()(x).isfinite().all()
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters
+# ------------------------------------------------------------------------------------------------------
 
 RESNET50 = 25_557_032
-# Table 2 of the SCSA paper, in millions; SE, FCA and CBAM sit on the block's output, 4 times as wide as its 3x3.
-PAPER = {"ECA": "25.56", "SE": "28.07", "FCA": "28.07", "CPCA": "27.40", "AFGCA": "26.82", "CBAM": "28.07"}
+# Table 2 of the SCSA paper, in millions; SE, FCA and CBAM sit on the block's output, 4 times as
+# wide as its 3x3.
+PAPER = {
+    "ECA": "25.56",
+    "SE": "28.07",
+    "FCA": "28.07",
+    "CPCA": "27.40",
+    "AFGCA": "26.82",
+    "CBAM": "28.07",
+}
 PAPER |= {"SA": "25.56", "ELA": "25.59", "CA": "25.69", "EMA": "25.57", "SCSA": "25.62"}
 
 
@@ -111,13 +148,17 @@ PAPER |= {"SA": "25.56", "ELA": "25.59", "CA": "25.69", "EMA": "25.57", "SCSA": 
 def test_resnet50_parameters_are_the_papers(name: str, printed: str) -> None:
     wider = 4 if name in ("SE", "FCA", "CBAM") else 1
     blocks = {64: 3, 128: 4, 256: 6, 512: 3}
-    total = RESNET50 + sum(n * count(create_attention(name, width * wider)) for width, n in blocks.items())
-    # Complexity tools print three decimals, and tables round those: CPCA's 27.3948 is 27.395 there, and 27.40 here.
+    total = RESNET50 + sum(
+        n * count(create_attention(name, width * wider)) for width, n in blocks.items()
+    )
+    # Complexity tools print three decimals, and tables round those: CPCA's 27.3948 is 27.395 there,
+    # and 27.40 here.
     three = (Decimal(total) / 10**6).quantize(Decimal("0.001"), ROUND_HALF_UP)
     assert str(three.quantize(Decimal("0.01"), ROUND_HALF_UP)) == printed
 
 
-# --- options ---------------------------------------------------------------------------------------------------------
+# --- options
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,10 +172,18 @@ def test_resnet50_parameters_are_the_papers(name: str, printed: str) -> None:
         ("CBAM", {"kernel_size": 4}, "CBAM: kernel_size must be odd"),
         ("CBAM", {"kernel_size": [7]}, "kernel_size must be an int"),
         ("CPCA", {"reduction": None}, "reduction must be an int"),
-        ("ECA", {"kernel_size": 2}, "ECA: kernel_size must be an odd int of at least 1 or 'scsa' or 'adaptive', got 2"),
+        (
+            "ECA",
+            {"kernel_size": 2},
+            "ECA: kernel_size must be an odd int of at least 1 or 'scsa' or 'adaptive', got 2",
+        ),
         ("ECA", {"kernel_size": "auto"}, "got 'auto'"),
         ("ECA", {"kernel_size": True}, "got True"),
-        ("AFGCA", {"kernel_size": "scsa"}, "AFGCA: kernel_size must be an odd int of at least 1 or 'adaptive'"),
+        (
+            "AFGCA",
+            {"kernel_size": "scsa"},
+            "AFGCA: kernel_size must be an odd int of at least 1 or 'adaptive'",
+        ),
         ("ELA", {"kernel_size": 0}, "kernel_size must be an int of at least 1"),
         ("ELA", {"groups": 0}, "ELA: groups must be an int of at least 1"),
         ("SA", {"groups": "all"}, "SA: groups must be an int"),
@@ -167,7 +216,9 @@ def test_fca_frequencies_are_orthonormal(frequencies: str) -> None:
     """Each of the K blocks of channels has a basis function of its own."""
     filters = FCA(64, frequencies=frequencies).dct_layer.weight.flatten(1)
     different = filters[:: 64 // int(frequencies[3:])]
-    torch.testing.assert_close(different @ different.t(), torch.eye(len(different)), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        different @ different.t(), torch.eye(len(different)), atol=1e-6, rtol=0
+    )
     assert torch.equal(filters, different.repeat_interleave(64 // len(different), dim=0))
 
 
@@ -187,7 +238,8 @@ def test_fca_larger_dct_keeps_the_frequencies() -> None:
         assert high in (2 * low, 2 * low + 1)
 
 
-# --- the same numbers as the plain equations -------------------------------------------------------------------------
+# --- the same numbers as the plain equations
+# -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("height", [1, 3, 7, 8, 20, 33])
@@ -202,7 +254,10 @@ def test_pooling_matrix_is_adaptive_pooling(height: int, size: int) -> None:
 @pytest.mark.parametrize(("channels", "factor"), [(24, 4), (12, 32), (10, 1)])
 def test_ema_is_its_equations(channels: int, factor: int) -> None:
     """With the mean of GN's output taken of the map, and one joined sequence of positions."""
-    module, x = perturbed(EMA(channels, factor=factor)).double(), torch.randn(2, channels, 6, 9, dtype=torch.float64)
+    module, x = (
+        perturbed(EMA(channels, factor=factor)).double(),
+        torch.randn(2, channels, 6, 9, dtype=torch.float64),
+    )
     g = x.reshape(2 * module.factor, -1, 6, 9)
     joined = module.conv1x1(torch.cat((g.mean(3), g.mean(2)), dim=2)[..., None])
     gate_h, gate_w = joined[:, :, :6].sigmoid(), joined[:, :, 6:].sigmoid().transpose(2, 3)
@@ -226,11 +281,16 @@ def test_afgca_is_its_correlation_matrix() -> None:
 @pytest.mark.parametrize(("channels", "groups"), [(24, 4), (12, 1), (20, 64)])
 def test_sa_is_its_equations(channels: int, groups: int) -> None:
     """With scale and shift after the normalisation, and the halves of the result interleaved."""
-    module, x = perturbed(SA(channels, groups=groups)).double(), torch.randn(2, channels, 6, 9, dtype=torch.float64)
+    module, x = (
+        perturbed(SA(channels, groups=groups)).double(),
+        torch.randn(2, channels, 6, 9, dtype=torch.float64),
+    )
     out = []
     for group in x.chunk(module.groups, dim=1):
         first, second = group.chunk(2, dim=1)
-        out.append(first * (module.c_w * first.mean(dim=(2, 3), keepdim=True) + module.c_b).sigmoid())
+        out.append(
+            first * (module.c_w * first.mean(dim=(2, 3), keepdim=True) + module.c_b).sigmoid()
+        )
         out.append(second * (module.s_w * module.gn(second) + module.s_b).sigmoid())
     left, right = torch.cat(out, dim=1).chunk(2, dim=1)
     torch.testing.assert_close(module(x), torch.stack((left, right), dim=2).flatten(1, 2))
@@ -244,15 +304,22 @@ def test_maximum_shared_by_several_values_shares_its_gradient() -> None:
     assert torch.allclose(x.grad, x.grad[:, :, :1, :1].expand_as(x.grad))
 
 
-# --- types, exports --------------------------------------------------------------------------------------------------
+# --- types, exports
+# --------------------------------------------------------------------------------------------------
 
 
 def test_cpca_saturates_in_float16_alone() -> None:
     module, x = perturbed(CPCA(32)), 1e3 * torch.randn(1, 32, 9, 9)
-    assert module(x).abs().max() > torch.finfo(torch.float16).max  # beyond the type, so it cannot be kept
+    assert (
+        module(x).abs().max() > torch.finfo(torch.float16).max
+    )  # beyond the type, so it cannot be kept
     with torch.autocast("cpu", dtype=torch.float16):
         assert module(x).isfinite().all()
-        assert module(x.where(x < 1e9, torch.nan).index_fill(3, torch.tensor([0]), torch.nan)).isnan().any()
+        assert (
+            module(x.where(x < 1e9, torch.nan).index_fill(3, torch.tensor([0]), torch.nan))
+            .isnan()
+            .any()
+        )
 
 
 @pytest.mark.parametrize("name", [*TEN, "Identity", "Conv1x1"])
@@ -260,7 +327,9 @@ def test_torch_export_with_symbolic_sizes(name: str) -> None:
     module = perturbed(create_attention(name, 16))
     auto = torch.export.Dim.AUTO
     shapes = ({0: auto, 2: auto, 3: auto},)
-    program = torch.export.export(module, (torch.randn(2, 16, 20, 20),), dynamic_shapes=shapes).module()
+    program = torch.export.export(
+        module, (torch.randn(2, 16, 20, 20),), dynamic_shapes=shapes
+    ).module()
     x = torch.randn(3, 16, 5, 9)
     torch.testing.assert_close(program(x), module(x))
 
@@ -272,7 +341,8 @@ def test_no_attribute_hides_a_method(name: str) -> None:
     assert not [key for key in vars(module) if callable(getattr(nn.Module, key, None))]
 
 
-# --- controls --------------------------------------------------------------------------------------------------------
+# --- controls
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_identity_returns_its_input() -> None:

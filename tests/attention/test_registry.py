@@ -17,7 +17,21 @@ from scsa_yolo.attention import (
     registry,
 )
 
-OURS = ("SCSA", "SMSA", "PCSA", "SE", "ECA", "FCA", "CBAM", "CA", "SA", "EMA", "CPCA", "AFGCA", "ELA")
+OURS = (
+    "SCSA",
+    "SMSA",
+    "PCSA",
+    "SE",
+    "ECA",
+    "FCA",
+    "CBAM",
+    "CA",
+    "SA",
+    "EMA",
+    "CPCA",
+    "AFGCA",
+    "ELA",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -65,20 +79,27 @@ def test_same_class_twice_is_no_duplicate() -> None:
 
 
 def test_duplicate_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"attention 'SE' is taken by scsa_yolo\.attention\.se\.SE: register .*Mine"):
+    with pytest.raises(
+        ValueError,
+        match=r"attention 'SE' is taken by scsa_yolo\.attention\.se\.SE: register .*Mine",
+    ):
         register_attention("SE")(Mine)
     assert attention_class("SE") is SE
 
 
 @pytest.mark.parametrize("name", ["", "C2f_SE", "_SE", "2SE", "S E", "SÉ", 3, None])
 def test_malformed_name(name: object) -> None:
-    with pytest.raises(ValueError, match="an attention name is letters and digits without an underscore"):
+    with pytest.raises(
+        ValueError, match="an attention name is letters and digits without an underscore"
+    ):
         register_attention(name)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("thing", [Mine(4), "Mine", int, lambda channels: nn.Identity()])
 def test_only_module_classes(thing: object) -> None:
-    with pytest.raises(TypeError, match=r"register_attention\('MINE'\) takes a subclass of torch.nn.Module"):
+    with pytest.raises(
+        TypeError, match=r"register_attention\('MINE'\) takes a subclass of torch.nn.Module"
+    ):
         register_attention("MINE")(thing)  # type: ignore[type-var]
 
 
@@ -100,8 +121,16 @@ def test_unknown_name_lists_the_known(name: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "option", "message"),
     [
-        ("SCSA", "factor", r"SCSA has no option 'factor' \('factor' is an option of EMA\). Its options: heads=1"),
-        ("EMA", "reduction", r"'reduction' is an option of SE, FCA, CBAM, CA, CPCA\). Its options: factor=32"),
+        (
+            "SCSA",
+            "factor",
+            r"SCSA has no option 'factor' \('factor' is an option of EMA\). Its options: heads=1",
+        ),
+        (
+            "EMA",
+            "reduction",
+            r"'reduction' is an option of SE, FCA, CBAM, CA, CPCA\). Its options: factor=32",
+        ),
         ("SE", "nonsense", "SE has no option 'nonsense'. Its options: reduction=16"),
         ("Identity", "factor", r"Its options: none"),
     ],
@@ -155,7 +184,9 @@ def test_entry_point_of_a_module_that_registers_itself(monkeypatch: pytest.Monke
         (Entry("WITH_UNDERSCORE", Mine), "was not loaded.*without an underscore"),
     ],
 )
-def test_broken_entry_point_is_a_warning(monkeypatch: pytest.MonkeyPatch, entry: Entry, message: str) -> None:
+def test_broken_entry_point_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, entry: Entry, message: str
+) -> None:
     _install(monkeypatch, entry, Entry("MINE", Mine))
     with pytest.warns(UserWarning, match=message):
         names = attention_names()

@@ -1,4 +1,6 @@
-"""SCSA beyond the golden vectors: the fast path against the plain one, its backward, its options, its limits."""
+"""SCSA beyond the golden vectors: the fast path against the plain one, its backward, its options,
+its limits.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,10 @@ def twins(channels: int, **options: object) -> tuple[nn.Module, SCSA]:
 @pytest.mark.parametrize("size", [(1, 1), (3, 20), (7, 7), (20, 20), (33, 17), (64, 30)], ids=str)
 def test_fast_equals_plain_with_gradients(channels: int, size: tuple[int, int]) -> None:
     plain, fast = twins(channels)
-    inputs = [torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
+    inputs = [
+        torch.randn(2, channels, *size, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
+    ]
     grad = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(2))
     outputs = [module(x.requires_grad_()) for module, x in zip((plain, fast), inputs)]
     for output in outputs:
@@ -65,7 +70,9 @@ def test_fast_equals_plain_with_gradients(channels: int, size: tuple[int, int]) 
     torch.testing.assert_close(inputs[1].grad, inputs[0].grad, rtol=1e-4, atol=1e-5)
     expected = dict(plain.named_parameters())
     for name, parameter in fast.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=2e-5, msg=name)
+        torch.testing.assert_close(
+            parameter.grad, expected[name].grad, rtol=1e-4, atol=2e-5, msg=name
+        )
     with torch.no_grad():
         torch.testing.assert_close(fast(inputs[0]), outputs[0], rtol=1e-5, atol=1e-5)
 
@@ -136,21 +143,32 @@ def test_option_changes_the_output_and_learns(options: dict, extra: int) -> None
     assert output.shape == x.shape
     assert not torch.allclose(output, reference(x), atol=1e-6), "the option does nothing"
     output.square().sum().backward()
-    silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # a softmax over one position, or over positions of a constant profile, has no gradient of its bias
+    silent = [
+        name
+        for name, p in module.named_parameters()
+        if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    # a softmax over one position, or over positions of a constant profile, has no gradient of its
+    # bias
     assert [name for name in silent if "bias" not in name] == []
 
 
 def matching(module: nn.Module, reference: nn.Module) -> dict[str, torch.Tensor]:
     theirs = reference.state_dict()
-    return {k: v for k, v in module.state_dict().items() if k in theirs and v.shape == theirs[k].shape}
+    return {
+        k: v for k, v in module.state_dict().items() if k in theirs and v.shape == theirs[k].shape
+    }
 
 
 def test_halves_are_smsa_and_pcsa() -> None:
     whole, x = perturbed(SCSA(16)), torch.randn(2, 16, 21, 30)
     spatial, channel = SMSA(16).eval(), PCSA(16).eval()
-    spatial.load_state_dict({k: v for k, v in whole.state_dict().items() if k in spatial.state_dict()})
-    channel.load_state_dict({k: v for k, v in whole.state_dict().items() if k in channel.state_dict()})
+    spatial.load_state_dict(
+        {k: v for k, v in whole.state_dict().items() if k in spatial.state_dict()}
+    )
+    channel.load_state_dict(
+        {k: v for k, v in whole.state_dict().items() if k in channel.state_dict()}
+    )
     torch.testing.assert_close(channel(spatial(x)), whole(x))
     without = SCSA(16, parts="spatial").eval()
     without.load_state_dict(spatial.state_dict())
@@ -171,7 +189,8 @@ def test_window_sees_the_edge_only_when_asked(cover: bool, seen: int) -> None:
 
 
 def test_shuffle_lets_each_head_see_every_branch() -> None:
-    # with 4 heads over 16 channels a head has one channel of each of SMSA's four branches, not one whole branch
+    # with 4 heads over 16 channels a head has one channel of each of SMSA's four branches, not one
+    # whole branch
     module = PCSA(16, heads=4, shuffle=True)
     t = torch.arange(16.0).view(1, 16, 1)
     assert module._heads(t)[0, 0, :, 0].tolist() == [0, 4, 8, 12]
@@ -180,7 +199,14 @@ def test_shuffle_lets_each_head_see_every_branch() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "branches", "kernels"),
-    [(1, 1, (3,)), (2, 2, (3, 5)), (3, 3, (3, 5, 7)), (60, 4, (3, 5, 7, 9)), (90, 3, (3, 5, 7)), (10, 2, (3, 5))],
+    [
+        (1, 1, (3,)),
+        (2, 2, (3, 5)),
+        (3, 3, (3, 5, 7)),
+        (60, 4, (3, 5, 7, 9)),
+        (90, 3, (3, 5, 7)),
+        (10, 2, (3, 5)),
+    ],
 )
 def test_any_width(channels: int, branches: int, kernels: tuple[int, ...]) -> None:
     module = SCSA(channels, heads=8).eval()
@@ -215,7 +241,8 @@ def test_channels_last_copies_and_pickles() -> None:
 
 @pytest.mark.parametrize(
     ("options", "dynamic"),
-    # torch ties ceil-mode pooling to sizes with its example's remainder, so cover_edge is exported at a fixed size
+    # torch ties ceil-mode pooling to sizes with its example's remainder, so cover_edge is exported
+    # at a fixed size
     [
         ({}, True),
         ({"pool": "max"}, True),
@@ -229,7 +256,10 @@ def test_torch_export(options: dict, dynamic: bool) -> None:
     module, x = perturbed(SCSA(16, **options)), torch.randn(2, 16, 20, 21)
     torch.testing.assert_close(torch.export.export(module, (x,)).module()(x), module(x))
     if dynamic:
-        sizes = {2: torch.export.Dim("height", min=14, max=200), 3: torch.export.Dim("width", min=14, max=200)}
+        sizes = {
+            2: torch.export.Dim("height", min=14, max=200),
+            3: torch.export.Dim("width", min=14, max=200),
+        }
         exported = torch.export.export(module, (x,), dynamic_shapes=(sizes,))
         for shape in ((14, 14), (33, 50)):
             other = torch.randn(2, 16, *shape)
@@ -279,7 +309,8 @@ def test_input_that_is_not_a_batch_of_maps(shape: tuple[int, ...]) -> None:
 
 def test_state_dict_of_another_width_says_what_to_build() -> None:
     with pytest.raises(
-        RuntimeError, match=r"does not belong to SCSA\(64\).*channels and options that it was saved with"
+        RuntimeError,
+        match=r"does not belong to SCSA\(64\).*channels and options that it was saved with",
     ):
         SCSA(64).load_state_dict(SCSA(32).state_dict())
 

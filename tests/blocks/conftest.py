@@ -21,7 +21,11 @@ class Family(NamedTuple):
 
 def torchvision(name: str) -> tuple[Callable[..., nn.Module], int, int, int]:
     from torchvision import models
-    from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
+    from torchvision.models.swin_transformer import (
+        PatchMergingV2,
+        SwinTransformer,
+        SwinTransformerBlockV2,
+    )
 
     resnet = partial(models.ResNet, models.resnet.Bottleneck)
     swin = partial(SwinTransformer, [4, 4], 16, [1, 2], [2, 2], [4, 4])
@@ -35,7 +39,12 @@ def torchvision(name: str) -> tuple[Callable[..., nn.Module], int, int, int]:
         "mobilenet-v2": (models.mobilenet_v2, 17, 32, 16),
         "mobilenet-v3": (models.mobilenet_v3_small, 11, 16, 16),
         "swin": (swin, 3, 16, 16),
-        "swin-v2": (partial(swin, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2), 3, 16, 16),
+        "swin-v2": (
+            partial(swin, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2),
+            3,
+            16,
+            16,
+        ),
     }[name]
 
 
@@ -69,14 +78,22 @@ def timm(name: str) -> tuple[Callable[..., nn.Module], int, int, int]:
 
 
 FAMILIES = [
-    *((torchvision, name) for name in ("resnet-basic", "resnet-bottleneck", "resnext", "wide-resnet", "dilated")),
+    *(
+        (torchvision, name)
+        for name in ("resnet-basic", "resnet-bottleneck", "resnext", "wide-resnet", "dilated")
+    ),
     *((torchvision, name) for name in ("mobilenet-v2", "mobilenet-v3", "swin", "swin-v2")),
-    *((timm, name) for name in ("resnet-basic", "resnet-bottleneck", "resnet-extras", "resnet-basic-eca")),
+    *(
+        (timm, name)
+        for name in ("resnet-basic", "resnet-bottleneck", "resnet-extras", "resnet-basic-eca")
+    ),
     *((timm, name) for name in ("repvgg", "repvit")),
 ]
 
 
-@pytest.fixture(params=FAMILIES, ids=lambda param: f"{param[0].__name__} {param[1]}", scope="module")
+@pytest.fixture(
+    params=FAMILIES, ids=lambda param: f"{param[0].__name__} {param[1]}", scope="module"
+)
 def family(request: pytest.FixtureRequest, needs: Callable[..., None]) -> Family:
     """Each family in turn. Tests change copies of the stock model."""
     library, name = request.param

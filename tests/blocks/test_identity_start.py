@@ -17,7 +17,9 @@ def blended() -> IdentityStart:
 
 @pytest.mark.parametrize("shape", [(2, 16, 20, 14), (1, 16, 1, 1)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_it_starts_as_the_identity(blended: IdentityStart, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_it_starts_as_the_identity(
+    blended: IdentityStart, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     x = torch.randn(shape, dtype=dtype)
     assert torch.equal(blended.to(dtype)(x), x)
 
@@ -39,5 +41,7 @@ def test_the_attention_learns_from_the_second_step_on(blended: IdentityStart) ->
         assert all(gradients) if step else not any(gradients)
         assert blended.blend.grad.abs().sum() > 0
         optimizer.step()
-    moved = [not torch.equal(a, b) for a, b in zip(first, blended.attention.parameters(), strict=True)]
+    moved = [
+        not torch.equal(a, b) for a, b in zip(first, blended.attention.parameters(), strict=True)
+    ]
     assert all(moved)

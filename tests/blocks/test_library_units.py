@@ -1,4 +1,6 @@
-"""The units of torchvision and timm: with an identity in the slot they are the stock blocks, bit for bit."""
+"""The units of torchvision and timm: with an identity in the slot they are the stock blocks, bit
+for bit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.blocks import slotted
-from scsa_yolo.inject import inject
+from scsa_yolo.injection import inject
 
 SLOTS = ("mid", "out")
 
@@ -41,7 +43,9 @@ def test_an_identity_in_the_slot_is_the_stock_model(
 
 
 @pytest.mark.parametrize("slot", SLOTS)
-def test_every_unit_gets_its_width_and_a_gradient(family: Any, slot: str, images: torch.Tensor) -> None:
+def test_every_unit_gets_its_width_and_a_gradient(
+    family: Any, slot: str, images: torch.Tensor
+) -> None:
     model = inject(copy.deepcopy(family.stock), "SCSA", slot=slot).train()
     made = list(slotted(model))
     assert len(made) == family.units

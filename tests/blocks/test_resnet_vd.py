@@ -25,7 +25,9 @@ def test_a_stage(height: int, width: int, stride: int) -> None:
 
 
 def test_the_shortcuts_of_a_stage() -> None:
-    """The first block pools before its 1x1 convolution, so that no position is skipped; the others pass x on."""
+    """The first block pools before its 1x1 convolution, so that no position is skipped; the others
+    pass x on.
+    """
     first, second = ResNetVDLayer(16, 24, 2, 2).blocks
     pool, conv = first.shortcut
     assert isinstance(pool, nn.AvgPool2d)
@@ -48,6 +50,8 @@ def test_no_stage(n: int, s: int) -> None:
 
 
 def test_every_parameter_gets_a_gradient() -> None:
-    model = nn.Sequential(ResNetVDStem(3, 16), ResNetVDLayer(16, 16, 2, 1), ResNetVDLayer(16, 32, 2, 2))
+    model = nn.Sequential(
+        ResNetVDStem(3, 16), ResNetVDLayer(16, 16, 2, 1), ResNetVDLayer(16, 32, 2, 2)
+    )
     model(torch.rand(2, 3, 64, 48)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

@@ -10,7 +10,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ultralytics.nn.modules.block import CIB, Bottleneck, C3k2, GhostBottleneck, RepBottleneck, ResNetBlock
+from ultralytics.nn.modules.block import (
+    CIB,
+    Bottleneck,
+    C3k2,
+    GhostBottleneck,
+    RepBottleneck,
+    ResNetBlock,
+)
 
 from scsa_yolo.attention import SCSA
 from scsa_yolo.blocks import give_slot, slot_width, slotted, units
@@ -127,7 +134,9 @@ def test_a_fused_unit_keeps_its_attention(name: str) -> None:
 
 def test_units_of_a_block_are_found_in_order_and_once() -> None:
     block = C3k2(C, C, n=2, c3k=True)
-    assert [name for name, _ in units(block)] == [f"m.{i}.m.{j}" for i in range(2) for j in range(2)]
+    assert [name for name, _ in units(block)] == [
+        f"m.{i}.m.{j}" for i in range(2) for j in range(2)
+    ]
     for _, unit in list(units(block)):
         fill(unit, SCSA)
     assert not list(units(block))
@@ -143,7 +152,9 @@ def test_a_unit_is_itself_found() -> None:
 def test_attention_blocks_are_no_units(cls: str) -> None:
     from ultralytics.nn.modules import block
 
-    module = block.PSABlock(128, num_heads=2) if cls == "PSABlock" else block.ABlock(128, num_heads=4)
+    module = (
+        block.PSABlock(128, num_heads=2) if cls == "PSABlock" else block.ABlock(128, num_heads=4)
+    )
     assert not list(units(module))
 
 
@@ -159,7 +170,9 @@ def test_only_new_keys_are_the_attentions() -> None:
     before = dict(unit.state_dict())
     attention = fill(unit, SCSA)
     after = unit.state_dict()
-    assert {key for key in after if key not in before} == {f"attn.{key}" for key in attention.state_dict()}
+    assert {key for key in after if key not in before} == {
+        f"attn.{key}" for key in attention.state_dict()
+    }
     assert all(after[key] is not None and torch.equal(after[key], before[key]) for key in before)
 
 
@@ -168,9 +181,13 @@ def test_a_wrong_slot() -> None:
         give_slot(Bottleneck(C, C), SCSA(C), "in")
 
 
-@pytest.mark.parametrize("module", [nn.Conv2d(1, 1, 1), nn.Sequential(Bottleneck(C, C))], ids=["Conv2d", "Sequential"])
+@pytest.mark.parametrize(
+    "module", [nn.Conv2d(1, 1, 1), nn.Sequential(Bottleneck(C, C))], ids=["Conv2d", "Sequential"]
+)
 def test_what_is_no_unit(module: nn.Module) -> None:
-    with pytest.raises(ValueError, match=f"{type(module).__name__} is no residual unit without a slot"):
+    with pytest.raises(
+        ValueError, match=f"{type(module).__name__} is no residual unit without a slot"
+    ):
         give_slot(module, SCSA(C))
 
 

@@ -9,7 +9,7 @@ from torch import nn
 timm = pytest.importorskip("timm")
 
 from scsa_yolo.blocks import slotted  # noqa: E402
-from scsa_yolo.inject import inject  # noqa: E402
+from scsa_yolo.injection import inject  # noqa: E402
 
 REPVIT = partial(timm.models.repvit.RepVit, embed_dim=(16, 32), depth=(2, 2), num_classes=5)
 
@@ -32,7 +32,9 @@ def test_a_folded_repvgg_takes_a_slot(images):
 
 def test_repvgg_with_timms_own_attention_is_refused():
     model = timm.create_model("repvgg_a0", num_classes=5, attn_layer="se")
-    with pytest.raises(ValueError, match=r"unit stem .* timm put SEModule into this RepVggBlock's attn"):
+    with pytest.raises(
+        ValueError, match=r"unit stem .* timm put SEModule into this RepVggBlock's attn"
+    ):
         inject(model, "SCSA")
     assert not list(slotted(model))
 
@@ -48,7 +50,11 @@ def test_repvit_folds_before_and_after(images):
 
 def test_scsa_replaces_se_in_repvit_as_the_docs_say():
     model = REPVIT()
-    with_se = {name for name, m in model.named_modules() if name.endswith(".se") and not isinstance(m, nn.Identity)}
+    with_se = {
+        name
+        for name, m in model.named_modules()
+        if name.endswith(".se") and not isinstance(m, nn.Identity)
+    }
     for name in with_se:
         model.set_submodule(name, nn.Identity())
     inject(model, "SCSA", where=lambda name, unit: f"{name}.se" in with_se)

@@ -1,6 +1,8 @@
-"""Tiny data sets in their native layouts, made here with every trap that the real ones hold, and their conversion.
+"""Tiny data sets in their native layouts, made here with every trap that the real ones hold, and
+their conversion.
 
-FLIR ADAS v2 could not be had: its layout is made from its release notes and from what others measured.
+FLIR ADAS v2 could not be had: its layout is made from its release notes and from what others
+    measured.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from PIL import Image
 SAMPLES = Path(__file__).parents[3] / "shared" / "data"
 
 
-def picture(path: Path, size: tuple[int, int] = (100, 80), orientation: int | None = None, shade: int = 60) -> Path:
+def picture(
+    path: Path, size: tuple[int, int] = (100, 80), orientation: int | None = None, shade: int = 60
+) -> Path:
     """Draw an image in the format that its name says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", size, (shade, shade // 2, 200))
@@ -28,7 +32,11 @@ def picture(path: Path, size: tuple[int, int] = (100, 80), orientation: int | No
     if orientation is not None:
         exif[274] = orientation
     formats = {".png": "PNG", ".bmp": "BMP", ".webp": "WEBP", ".tiff": "TIFF"}
-    image.save(path, format=formats.get(path.suffix.lower(), "JPEG"), **({"exif": exif} if orientation else {}))
+    image.save(
+        path,
+        format=formats.get(path.suffix.lower(), "JPEG"),
+        **({"exif": exif} if orientation else {}),
+    )
     return path
 
 
@@ -42,7 +50,9 @@ def visdrone(root: Path, images: int = 3) -> Path:
     train = root / "VisDrone2019-DET-train"
     for number in range(images):
         picture(train / "images" / f"000{number}.jpg", shade=40 + number % 200)
-        write(train / "annotations" / f"000{number}.txt", "10,20,30,40,1,4,0,1\n50,10,5,6,1,1,1,2\n")
+        write(
+            train / "annotations" / f"000{number}.txt", "10,20,30,40,1,4,0,1\n50,10,5,6,1,1,1,2\n"
+        )
     picture(train / "images" / "traps.jpg")
     rows = (
         "1,2,10,10,1,10,0,0,",  # a comma at the end
@@ -56,7 +66,9 @@ def visdrone(root: Path, images: int = 3) -> Path:
     write(train / "annotations" / "traps.txt", "\n".join(rows))
     picture(root / "VisDrone2019-DET-test_dev" / "Images" / "a.jpg")
     write(root / "VisDrone2019-DET-test_dev" / "Annotations" / "a.txt", "0,0,100,80,1,9,0,0\n")
-    write(root / "VisDrone2019-DET-test-challenge" / "annotations" / "b.txt", "0,0,100,80,1,9,0,0\n")
+    write(
+        root / "VisDrone2019-DET-test-challenge" / "annotations" / "b.txt", "0,0,100,80,1,9,0,0\n"
+    )
     picture(root / "__MACOSX" / "VisDrone2019-DET-val" / "images" / "._a.jpg")
     return root
 
@@ -65,19 +77,31 @@ def exdark(root: Path) -> Path:
     head = "% bbGt version=3"
     rest = "0 0 0 0 0 0 0"
     rows = [("Name", "Class", "Light", "In/Out", "Train/Val/Test")]
-    names = ("2015_1.jpg", "2015_2.png", "2015_3.JPEG", "2016_4.JPG", "2017_5.jpeg")  # all five spellings
+    names = (
+        "2015_1.jpg",
+        "2015_2.png",
+        "2015_3.JPEG",
+        "2016_4.JPG",
+        "2017_5.jpeg",
+    )  # all five spellings
     for number, name in enumerate(names):
         picture(root / "ExDark" / "Bicycle" / name)
         text = f"{head}\r\nBicycle 10 20 30 40 {rest}\r\nPeople 1 1 20 30 {rest}\r\n"
         write(root / "ExDark_Annno" / "Bicycle" / f"{name}.txt", text)
         rows.append((name, "1", str(number + 1), str(number % 2 + 1), str(number % 3 + 1)))
     picture(root / "ExDark" / "Dog" / "turned.jpeg", (100, 80), orientation=6)
-    write(root / "ExDark_Annno" / "Dog" / "turned.jpeg.txt", f"{head}\nDog 10 5 85 70 {rest}\n")  # fits as stored
+    write(
+        root / "ExDark_Annno" / "Dog" / "turned.jpeg.txt", f"{head}\nDog 10 5 85 70 {rest}\n"
+    )  # fits as stored
     picture(root / "ExDark" / "Dog" / "gap.jpg")
     write(root / "ExDark_Annno" / "Dog" / "gap.jpg.txt", f"{head}\n")
     picture(root / "ExDark" / "Dog" / "over.JPG")
     write(root / "ExDark_Annno" / "Dog" / "over.jpg.txt", f"{head}\nDog -2 -1 103 40 {rest}\n")
-    rows += [("turned.jpeg", "9", "2", "1", "2"), ("gap.jpg", "9", "2", "1", "1"), ("over.JPG", "9", "10", "2", "1")]
+    rows += [
+        ("turned.jpeg", "9", "2", "1", "2"),
+        ("gap.jpg", "9", "2", "1", "1"),
+        ("over.JPG", "9", "10", "2", "1"),
+    ]
     lines = [" | ".join(rows[0]), *(" ".join(row) for row in rows[1:])]
     write(root / "imageclasslist.txt", "\r\n".join(lines) + "\r\n")
     return root
@@ -86,7 +110,11 @@ def exdark(root: Path) -> Path:
 def flir(root: Path) -> Path:
     names = {1: "person", 3: "car", 17: "dog", 79: "other vehicle", 9: "boat"}
     categories = [{"id": number, "name": name} for number, name in names.items()]
-    for folder, spectrum in (("images_thermal_train", "t"), ("video_thermal_test", "v"), ("images_rgb_val", "r")):
+    for folder, spectrum in (
+        ("images_thermal_train", "t"),
+        ("video_thermal_test", "v"),
+        ("images_rgb_val", "r"),
+    ):
         images, annotations = [], []
         for number in range(3):
             name = f"data/video-{spectrum}-frame-00000{number}-x.jpg"
@@ -94,9 +122,17 @@ def flir(root: Path) -> Path:
             if spectrum != "r":
                 picture(root / folder / "analyticsData" / f"{Path(name).stem}.tiff", (64, 48))
             extra = {"hours": "night", "weather": "", "frame": 3}
-            images.append({"id": number, "file_name": name, "width": 64, "height": 48, "extra_info": extra})
-        for image, category, box in ((0, 17, [1, 2, 10, 20]), (0, 79, [5, 5, 0, 9]), (1, 79, [60, 40, 10, 10])):
-            annotations.append({"image_id": image, "category_id": category, "bbox": box, "area": 9, "iscrowd": 0})
+            images.append(
+                {"id": number, "file_name": name, "width": 64, "height": 48, "extra_info": extra}
+            )
+        for image, category, box in (
+            (0, 17, [1, 2, 10, 20]),
+            (0, 79, [5, 5, 0, 9]),
+            (1, 79, [60, 40, 10, 10]),
+        ):
+            annotations.append(
+                {"image_id": image, "category_id": category, "bbox": box, "area": 9, "iscrowd": 0}
+            )
         annotations[0]["extra_info"] = {"occlusion": "no_(fully_visible)", "human_annotated": True}
         content = {"annotations": annotations, "categories": categories, "images": images}
         write(root / folder / "coco.json", json.dumps(content))
@@ -118,11 +154,17 @@ def voc_xml(*objects: str, size: tuple[int, int] | None = (100, 80)) -> str:
 
 def voc(root: Path) -> Path:
     base = root / "VOCdevkit" / "VOC2007"
-    part = f"<part>{voc_object('head', (5, 5, 9, 9)).replace('object>', 'x>')}<name>head</name></part>"
+    part = (
+        f"<part>{voc_object('head', (5, 5, 9, 9)).replace('object>', 'x>')}<name>head</name></part>"
+    )
     part = part.replace("<x>", "").replace("</x>", "")
     sheets = {
-        "000001": voc_xml(voc_object("dog", (1, 1, 100, 80), "<difficult>0</difficult><truncated>1</truncated>")),
-        "000002": voc_xml(voc_object("person", (10.5, 20, 30, 40), part)),  # decimals, parts, no <difficult>
+        "000001": voc_xml(
+            voc_object("dog", (1, 1, 100, 80), "<difficult>0</difficult><truncated>1</truncated>")
+        ),
+        "000002": voc_xml(
+            voc_object("person", (10.5, 20, 30, 40), part)
+        ),  # decimals, parts, no <difficult>
         "000003": voc_xml(
             voc_object("dog", (5, 6, 7, 8), "<difficult>1</difficult>"),
             voc_object("cat", (7, 7, 7, 9)),
@@ -143,11 +185,18 @@ def voc(root: Path) -> Path:
 
 
 def coco(root: Path) -> Path:
-    categories = [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+    categories = [
+        {"id": 90, "name": "toothbrush"},
+        {"id": 1, "name": "person"},
+        {"id": 18, "name": "dog"},
+    ]
     for split, shift in (("train2017", 0), ("val2017", 100)):
         for number in range(3):
             picture(root / "images" / split / f"{shift + number:012}.jpg")
-        images = [{"id": shift + n, "file_name": f"{shift + n:012}.jpg", "width": 100, "height": 80} for n in range(3)]
+        images = [
+            {"id": shift + n, "file_name": f"{shift + n:012}.jpg", "width": 100, "height": 80}
+            for n in range(3)
+        ]
         boxes = [
             (0, 18, [10.25, 20.5, 30.125, 40.0625], 0),
             (0, 90, [1, 1, 5, 5], 0),
@@ -155,12 +204,28 @@ def coco(root: Path) -> Path:
             (1, 1, [50, 50, 0, 10], 0),  # no width
         ]
         annotations = [
-            {"id": k, "image_id": shift + i, "category_id": c, "bbox": b, "iscrowd": w, "area": 7.5, "segmentation": []}
+            {
+                "id": k,
+                "image_id": shift + i,
+                "category_id": c,
+                "bbox": b,
+                "iscrowd": w,
+                "area": 7.5,
+                "segmentation": [],
+            }
             for k, (i, c, b, w) in enumerate(boxes)
         ]
-        content = {"info": {}, "annotations": annotations, "images": images, "categories": categories}
+        content = {
+            "info": {},
+            "annotations": annotations,
+            "images": images,
+            "categories": categories,
+        }
         write(root / "annotations" / f"instances_{split}.json", json.dumps(content))
-        write(root / "annotations" / f"captions_{split}.json", json.dumps({**content, "annotations": []}))
+        write(
+            root / "annotations" / f"captions_{split}.json",
+            json.dumps({**content, "annotations": []}),
+        )
     return root
 
 
@@ -205,7 +270,9 @@ def tree(folder: Path) -> dict[str, str]:
         if path.is_symlink():
             found[name] = f"-> {os.readlink(path)}"
         else:
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+            found[name] = (
+                hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+            )
     return found
 
 
@@ -224,7 +291,9 @@ class Native:
     def sample(self, name: str) -> Path:
         """A real sample; the test is skipped where it is not at hand."""
         if not (self.samples / name).is_dir():
-            pytest.skip(f"{self.samples / name} is not there: real samples are not part of the project")
+            pytest.skip(
+                f"{self.samples / name} is not there: real samples are not part of the project"
+            )
         return self.samples / name
 
 
@@ -237,7 +306,7 @@ def native() -> Native:
 @pytest.fixture
 def convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Converted]:
     """Run ``scsa-yolo data convert`` in this process. DEST is ``tmp_path / dest``."""
-    from scsa_yolo.datasets.command import add_data_convert
+    from scsa_yolo.datasets.convert.command import add_data_convert
 
     def run(name: str, source: Path, *options: str, dest: str = "out") -> Converted:
         parser = argparse.ArgumentParser()

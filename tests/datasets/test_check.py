@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scsa_yolo.datasets import check
-from scsa_yolo.datasets.check_findings import LEVELS, RULES, Findings
-from scsa_yolo.datasets.check_scan import SplitCount, check_data
-from scsa_yolo.datasets.read_layout import DataSetError, load_layout
+from scsa_yolo.datasets.check.command import command as check
+from scsa_yolo.datasets.check.rules import LEVELS, RULES, Findings
+from scsa_yolo.datasets.check.scan import SplitCount, check_data
+from scsa_yolo.datasets.layout.dataset import DataSetError, load_layout
 
 NAMES = ("car", "person")
 
@@ -29,7 +29,9 @@ def data(tmp_path: Path) -> Path:
         for i in range(count):
             picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
             cv2.imwrite(str(tmp_path / f"images/{split}/{split}{i}.jpg"), picture)
-            (tmp_path / f"labels/{split}/{split}{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n1 0.25 0.25 0.25 0.25\n")
+            (tmp_path / f"labels/{split}/{split}{i}.txt").write_text(
+                "0 0.5 0.5 0.5 0.5\n1 0.25 0.25 0.25 0.25\n"
+            )
     yaml = tmp_path / "data.yaml"
     yaml.write_text("train: images/train\nval: images/val\nnames: [car, person]\n")
     return yaml
@@ -48,7 +50,11 @@ def test_silent_on_a_clean_set(data: Path) -> None:
     }
     assert counts["train"].boxes.tolist() == [3, 3]
     assert counts["val"].sizes.tolist() == [[64, 48]] * 2
-    assert sorted(path.name for path in data.parent.iterdir()) == ["data.yaml", "images", "labels"]  # nothing written
+    assert sorted(path.name for path in data.parent.iterdir()) == [
+        "data.yaml",
+        "images",
+        "labels",
+    ]  # nothing written
 
 
 LABEL, IMAGE = "labels/train/train0.txt", "images/train/train0.jpg"
@@ -64,7 +70,9 @@ def row(text: str) -> Callable[[Path], None]:
     return spoil
 
 
-def save(image: Image.Image | None = None, path: str = IMAGE, **options: object) -> Callable[[Path], None]:
+def save(
+    image: Image.Image | None = None, path: str = IMAGE, **options: object
+) -> Callable[[Path], None]:
     def spoil(root: Path) -> None:
         (image or Image.open(root / IMAGE)).save(root / path, **options)
 
@@ -101,7 +109,9 @@ def write(path: str, content: bytes = b"") -> Callable[[Path], None]:
 def yaml_with(line: str) -> Callable[[Path], None]:
     def spoil(root: Path) -> None:
         key = line.split(":")[0]
-        lines = [old for old in (root / "data.yaml").read_text().splitlines() if not old.startswith(key)]
+        lines = [
+            old for old in (root / "data.yaml").read_text().splitlines() if not old.startswith(key)
+        ]
         (root / "data.yaml").write_text("\n".join([*lines, line]))
 
     return spoil
@@ -129,23 +139,44 @@ def side(*lines: dict) -> Callable[[Path], None]:
     return write("side/train.jsonl", "\n".join(map(json.dumps, [header, *lines])).encode())
 
 
-ENTRIES = [{"image": f"images/train/train{i}.jpg", "width": 64, "height": 48, "boxes": [{}, {}]} for i in range(3)]
+ENTRIES = [
+    {"image": f"images/train/train{i}.jpg", "width": 64, "height": 48, "boxes": [{}, {}]}
+    for i in range(3)
+]
 TINY = Image.new("RGB", (9, 40))
 DEEP = Image.fromarray(np.full((48, 64), 300, np.uint16))
 
 # code, what spoils the set, part of the place that is named, other codes that come with it
 CASES = [
     ("split-missing", yaml_with("test: images/test"), "images/test", ()),
-    ("split-missing", yaml_with("test: images/train/train0.jpg"), "train0.jpg: not a readable list", {"split-empty"}),
+    (
+        "split-missing",
+        yaml_with("test: images/train/train0.jpg"),
+        "train0.jpg: not a readable list",
+        {"split-empty"},
+    ),
     ("split-empty", both(write("images/test/.keep"), yaml_with("test: images/test")), "test", ()),
     ("split-same", yaml_with("val: images/train"), "train and val", ()),
     ("test-is-val", yaml_with("test: images/val"), "val and test", ()),
-    ("leak", both(copy(IMAGE, "images/val/new.jpg"), copy(LABEL, "labels/val/new.txt")), "new.jpg (val)", ()),
+    (
+        "leak",
+        both(copy(IMAGE, "images/val/new.jpg"), copy(LABEL, "labels/val/new.txt")),
+        "new.jpg (val)",
+        (),
+    ),
     ("leak", yaml_with("val: [images/val, images/train]"), "train0.jpg: is in train and val", ()),
-    ("copy", both(copy(IMAGE, "images/train/new.jpg"), copy(LABEL, "labels/train/new.txt")), "new.jpg", ()),
+    (
+        "copy",
+        both(copy(IMAGE, "images/train/new.jpg"), copy(LABEL, "labels/train/new.txt")),
+        "new.jpg",
+        (),
+    ),
     (
         "image-missing",
-        both(write("list.txt", b"./images/train/train0.jpg\n./images/train/gone.jpg"), yaml_with("train: list.txt")),
+        both(
+            write("list.txt", b"./images/train/train0.jpg\n./images/train/gone.jpg"),
+            yaml_with("train: list.txt"),
+        ),
         "gone.jpg",
         {"label-missing"},
     ),
@@ -156,8 +187,18 @@ CASES = [
     ("image-small", save(TINY), "9x40 px", ()),
     ("image-suffix", save(format="PNG"), "is PNG", ()),
     ("image-turned", turned, "orientation 6", ()),
-    ("image-depth", both(save(DEEP, "images/train/a.png"), copy(LABEL, "labels/train/a.txt")), "a.png: I;16", ()),
-    ("stem-shared", save(path="images/train/train0.png"), "train0.png: shares train0.txt with train0.jpg", ()),
+    (
+        "image-depth",
+        both(save(DEEP, "images/train/a.png"), copy(LABEL, "labels/train/a.txt")),
+        "a.png: I;16",
+        (),
+    ),
+    (
+        "stem-shared",
+        save(path="images/train/train0.png"),
+        "train0.png: shares train0.txt with train0.jpg",
+        (),
+    ),
     ("labels-none", unlabelled, "labels/train/train0.txt", {"class-untrained"}),
     ("label-missing", lambda root: (root / LABEL).unlink(), "train0.jpg", ()),
     ("label-orphan", move(LABEL, "labels/train/other.txt"), "other.txt", {"label-missing"}),
@@ -167,14 +208,29 @@ CASES = [
     ("label-row", row("0 0.5 0.5 0.1\n"), "train0.txt:3: 5 fields needed, here are 4", ()),
     ("label-row", row("0 0.5 0.5 0.1 wide\n"), "train0.txt:3: 'wide' is not a number", ()),
     ("label-row", row("0 0.5 0.5 0.1 nan\n"), "train0.txt:3: a number is not finite", ()),
-    ("label-row", row("\n0 0.1 0.1 0.2 0.1 0.2 0.2\n"), "train0.txt:1: a box among outlines", {"polygons"}),
-    ("class-range", row("2 0.5 0.5 0.1 0.1\n"), "train0.txt:3: class 2, but the data has 0 to 1", ()),
+    (
+        "label-row",
+        row("\n0 0.1 0.1 0.2 0.1 0.2 0.2\n"),
+        "train0.txt:1: a box among outlines",
+        {"polygons"},
+    ),
+    (
+        "class-range",
+        row("2 0.5 0.5 0.1 0.1\n"),
+        "train0.txt:3: class 2, but the data has 0 to 1",
+        (),
+    ),
     ("class-range", row("0.5 0.5 0.5 0.1 0.1\n"), "class 0.5 is not a whole number", ()),
     ("coordinate-range", row("0 50 50 10 10\n"), "are these pixels?", ()),
     ("coordinate-range", row("0 0.5 0.5 -0.1 0.1\n"), "train0.txt:3", ()),
     ("box-degenerate", row("0 0.5 0.5 0 0.1\n"), "train0.txt:3", ()),
     ("box-outside", row("0 0.9 0.5 0.4 0.1\n"), "train0.txt:3: by 6.4 px", ()),
-    ("box-gone", row("0 0 0.5 0 0.1\n0 -0.009 0.5 0.01 0.1\n"), "train0.txt:4", {"box-degenerate", "box-thin"}),
+    (
+        "box-gone",
+        row("0 0 0.5 0 0.1\n0 -0.009 0.5 0.01 0.1\n"),
+        "train0.txt:4",
+        {"box-degenerate", "box-thin"},
+    ),
     ("box-duplicate", row("0 0.5 0.5 0.5 0.5\n"), "train0.txt:3", ()),
     ("box-thin", row("0 0.5 0.5 0.01 0.5\n"), "0.64x24.00 px", ()),
     ("polygons", write(LABEL, b"0 0.1 0.1 0.2 0.1 0.2 0.2\n"), "train0.txt", ()),
@@ -185,12 +241,24 @@ CASES = [
     ("foreign", write("images/train/film.mp4"), "film.mp4", ()),
     ("side-damaged", write("side/train.jsonl", b"{}"), "train.jsonl:1", ()),
     ("side-partial", side(*ENTRIES[:2]), "train2.jpg", ()),
-    ("side-mismatch", side(*ENTRIES[:2], ENTRIES[2] | {"boxes": [{}]}), "1 boxes there, 2 label rows", ()),
-    ("side-mismatch", side(*ENTRIES[:2], ENTRIES[2] | {"width": 48}), "48x48 there, the picture is 64x48", ()),
+    (
+        "side-mismatch",
+        side(*ENTRIES[:2], ENTRIES[2] | {"boxes": [{}]}),
+        "1 boxes there, 2 label rows",
+        (),
+    ),
+    (
+        "side-mismatch",
+        side(*ENTRIES[:2], ENTRIES[2] | {"width": 48}),
+        "48x48 there, the picture is 64x48",
+        (),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("code", "spoil", "place", "others"), CASES, ids=[f"{case[0]}-{case[2]}" for case in CASES])
+@pytest.mark.parametrize(
+    ("code", "spoil", "place", "others"), CASES, ids=[f"{case[0]}-{case[2]}" for case in CASES]
+)
 def test_finds_what_is_wrong(
     data: Path, code: str, spoil: Callable[[Path], None], place: str, others: set[str]
 ) -> None:
@@ -250,7 +318,10 @@ def test_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run(data) == 0
     assert "0 errors, 0 warnings, 0 notes" in capsys.readouterr().out
     row("9 0.5 0.5 0.1 0.1\n" * 8)(data.parent)
-    assert run(data, "--json", tmp_path / "found.json", "--plots", tmp_path / "plots", "--show", 2) == 1
+    assert (
+        run(data, "--json", tmp_path / "found.json", "--plots", tmp_path / "plots", "--show", 2)
+        == 1
+    )
     out = capsys.readouterr().out
     assert "error: class-range: 8 x" in out
     assert "... and 6 more" in out

@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scsa_yolo.datasets.check_copies import same_files
-from scsa_yolo.datasets.read_labels import read_labels
-from scsa_yolo.datasets.read_layout import label_files, load_layout
+from scsa_yolo.datasets.check.copies import same_files
+from scsa_yolo.datasets.layout.dataset import label_files, load_layout
+from scsa_yolo.datasets.layout.labels import read_labels
 
 # of 32 bits and not subnormal, as Ultralytics reads: a class of 5e-324 is 0 to it
 FLOATS = st.floats(-0.03125, 1.03125, width=32, allow_subnormal=False)
 ODD = st.sampled_from(["x", "nan", "1e400", "-0.5", "", "0.5", 0.0])
-NUMBER = st.one_of(FLOATS, st.floats(0, 1, width=32, allow_subnormal=False), ODD, st.integers(-1, 3))
+NUMBER = st.one_of(
+    FLOATS, st.floats(0, 1, width=32, allow_subnormal=False), ODD, st.integers(-1, 3)
+)
 ROWS = st.lists(st.lists(NUMBER, min_size=3, max_size=9), max_size=5)
 
 
@@ -40,7 +42,9 @@ def read_by_ultralytics(image: Path, label: Path) -> np.ndarray | None:
     tuple(map(int, ultralytics.__version__.split(".")[:3])) < (8, 4, 190),
     reason="labels are read by the newest rules; earlier ones take half classes and sizes below 0",
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=ROWS)
 def test_same_rows_as_ultralytics(pair: tuple[Path, Path], rows: list[list[object]]) -> None:
     image, label = pair
@@ -52,7 +56,9 @@ def test_same_rows_as_ultralytics(pair: tuple[Path, Path], rows: list[list[objec
         assert ours.problems
     elif not ours.problems:  # Ultralytics lets pass what is not finite
         mine = np.column_stack([ours.classes, ours.xywh])[ours.unique()].astype(np.float32)
-        np.testing.assert_allclose(mine[np.lexsort(mine.T)], theirs[np.lexsort(theirs.T)], atol=1e-6)
+        np.testing.assert_allclose(
+            mine[np.lexsort(mine.T)], theirs[np.lexsort(theirs.T)], atol=1e-6
+        )
     else:
         assert all("finite" in text for _, _, text in ours.problems)
 
@@ -76,7 +82,9 @@ def test_corners_in_pixels(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\ufeff1 0.5 0.5 0.5 0.25\r\n\r\n0 0.1 0.2 0.2 0.4\r\n")
     labels = read_labels(tmp_path / "a.txt", 2)
     assert labels.lines.tolist() == [1, 3]
-    np.testing.assert_allclose(labels.xyxy(200, 100), [[50, 37.5, 150, 62.5], [0, 0, 40, 40]], atol=1e-12)
+    np.testing.assert_allclose(
+        labels.xyxy(200, 100), [[50, 37.5, 150, 62.5], [0, 0, 40, 40]], atol=1e-12
+    )
     assert read_labels(tmp_path / "none.txt", 2).classes.tolist() == []
 
 
@@ -89,18 +97,28 @@ def test_lists_pictures_as_ultralytics_does(tiny_data: Path) -> None:
     (root / "images/val/0.png").rename(root / "images/val/deep.er/Z.PNG")
     (root / "images/val/notes.txt").write_text("no picture")
     (root / "list.txt").write_text("./images/train/0.png\n./images/train/1.png\n")
-    tiny_data.write_text(f"path: {root}\ntrain: list.txt\nval: [images/val, list.txt]\nnames: [a, b]\n")
+    tiny_data.write_text(
+        f"path: {root}\ntrain: list.txt\nval: [images/val, list.txt]\nnames: [a, b]\n"
+    )
     layout, theirs = load_layout(tiny_data), check_det_dataset(str(tiny_data))
     assert layout.names == theirs["names"]
     for split in ("train", "val"):
         reader = object.__new__(BaseDataset)
         reader.prefix, reader.fraction = "", 1.0
-        assert [str(path) for path in layout.images(split)] == BaseDataset.get_img_files(reader, theirs[split])
+        assert [str(path) for path in layout.images(split)] == BaseDataset.get_img_files(
+            reader, theirs[split]
+        )
     assert label_files([root / "images/val/deep.er/Z.PNG"]) == [root / "labels/val/deep.er/Z.txt"]
 
 
 def test_same_files(tmp_path: Path) -> None:
-    contents = {"a": b"1" * 9000, "b": b"1" * 9000, "c": b"1" * 4500 + b"2" * 4500, "d": b"1", "e": b"1" * 8999 + b"2"}
+    contents = {
+        "a": b"1" * 9000,
+        "b": b"1" * 9000,
+        "c": b"1" * 4500 + b"2" * 4500,
+        "d": b"1",
+        "e": b"1" * 8999 + b"2",
+    }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     files = [tmp_path / name for name in [*contents, "missing", "a"]]

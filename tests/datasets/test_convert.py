@@ -12,9 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from scsa_yolo.datasets.conversion import READERS
-from scsa_yolo.datasets.options import Options
-from scsa_yolo.datasets.records import UsageError
+from scsa_yolo.datasets.convert.conversion import READERS
+from scsa_yolo.datasets.native.options import Options
+from scsa_yolo.datasets.native.records import UsageError
 
 ALL = sorted(READERS)
 
@@ -50,7 +50,10 @@ def test_exdark(native, convert, tmp_path: Path) -> None:
         "val": 3,
         "test": 1,
     }
-    assert done.boxes("train/2015_1.jpg") == [(0, 10, 20, 40, 60), (10, 1, 1, 21, 31)], "l t w h, and its own classes"
+    assert done.boxes("train/2015_1.jpg") == [
+        (0, 10, 20, 40, 60),
+        (10, 1, 1, 21, 31),
+    ], "l t w h, and its own classes"
     assert done.side("train")["2015_1.jpg"]["conditions"] == {"light": "Low", "place": "indoor"}
     assert done.side("val")["2015_2.png"]["conditions"] == {"light": "Ambient", "place": "outdoor"}
     assert done.boxes("train/over.JPG") == [(8, 0, 0, 100, 39)]
@@ -77,14 +80,20 @@ def test_orientation_stays_where_the_stated_size_is_turned(native, convert, tmp_
     native.write(tmp_path / "in" / "train" / "a.xml", sheet)
     done = convert("voc", tmp_path / "in")
     assert (done.dest / "images" / "train" / "a.jpg").is_symlink()
-    assert (done.side("train")["a.jpg"]["width"], done.side("train")["a.jpg"]["height"]) == (80, 100)
+    assert (done.side("train")["a.jpg"]["width"], done.side("train")["a.jpg"]["height"]) == (
+        80,
+        100,
+    )
     assert done.boxes("train/a.jpg") == [(0, 0, 0, 80, 100)]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_mirrored_images(native, convert, tmp_path: Path, suffix: str) -> None:
     native.picture(tmp_path / "in" / "train" / f"a{suffix}", (100, 80), orientation=2)
-    native.write(tmp_path / "in" / "train" / "a.xml", native.voc_xml(native.voc_object("dog", (1, 1, 10, 10))))
+    native.write(
+        tmp_path / "in" / "train" / "a.xml",
+        native.voc_xml(native.voc_object("dog", (1, 1, 10, 10))),
+    )
     done = convert("voc", tmp_path / "in")
     assert len(done.told("orientation")) == 1
     with Image.open(done.dest / "images" / "train" / f"a{suffix}") as image:
@@ -98,12 +107,16 @@ def test_flir(native, convert, tmp_path: Path) -> None:
     assert done.code == 0
     assert list(done.report["splits"]) == ["train", "test"]
     assert done.report["splits"]["train"]["images"] == 3
-    assert done.report["splits"]["train"]["background"] == 1, "a frame without boxes is a background"
+    assert done.report["splits"]["train"]["background"] == 1, (
+        "a frame without boxes is a background"
+    )
     names = done.report["names"]
     assert len(names) == 16
     first, second = "train/video-t-frame-000000-x.jpg", "train/video-t-frame-000001-x.jpg"
     assert [names[row[0]] for row in done.boxes(first)] == ["dog"]
-    assert [(names[row[0]], row[1:]) for row in done.boxes(second)] == [("other vehicle", (60, 40, 64, 48))]
+    assert [(names[row[0]], row[1:]) for row in done.boxes(second)] == [
+        ("other vehicle", (60, 40, 64, 48))
+    ]
     line = done.side("train")["video-t-frame-000000-x.jpg"]
     assert line["conditions"] == {"hours": "night"}
     assert line["boxes"] == [{"area": 9.0, "occlusion": "no_(fully_visible)"}]
@@ -113,22 +126,30 @@ def test_flir(native, convert, tmp_path: Path) -> None:
 
 
 def test_flir_category_names_are_spelled_as_others_do() -> None:
-    from scsa_yolo.datasets.flir import class_names
+    from scsa_yolo.datasets.native.flir import class_names
 
     assert class_names({1: "Person", 2: "bicycle", 79: "other_vehicle"}) == {
         1: "person",
         2: "bike",
         79: "other vehicle",
     }
-    assert class_names({1: "bike", 2: "bicycle"})[2] == "bicycle", "an alias must not take the place of the name itself"
+    assert class_names({1: "bike", 2: "bicycle"})[2] == "bicycle", (
+        "an alias must not take the place of the name itself"
+    )
 
 
 def test_voc(native, convert, tmp_path: Path) -> None:
     done = convert("voc", native.make["voc"](tmp_path / "in"), "--ignore", "DontCare")
     assert done.code == 0
-    assert done.report["names"] == ["cat", "dog", "person"], "sorted, of listed images alone, without parts"
+    assert done.report["names"] == [
+        "cat",
+        "dog",
+        "person",
+    ], "sorted, of listed images alone, without parts"
     assert list(done.report["splits"]) == ["train2007", "val2007", "test2007"]
-    assert done.boxes("train2007/000001.jpg") == [(1, 0, 0, 100, 80)], "1-based, inclusive: all of the image"
+    assert done.boxes("train2007/000001.jpg") == [(1, 0, 0, 100, 80)], (
+        "1-based, inclusive: all of the image"
+    )
     assert done.boxes("train2007/000002.jpg") == [(2, 9.5, 19, 30, 40)]
     assert done.side("train2007")["000001.jpg"]["boxes"] == [{"truncation": 1}]
     assert done.side("val2007")["000003.jpg"]["ignore"] == [
@@ -144,7 +165,9 @@ def test_voc(native, convert, tmp_path: Path) -> None:
 
 def test_voc_options(native, convert, tmp_path: Path) -> None:
     source = native.make["voc"](tmp_path / "in")
-    done = convert("voc", source, "--classes", "dog,cat", "--difficult", "keep", "--pixels", "edges")
+    done = convert(
+        "voc", source, "--classes", "dog,cat", "--difficult", "keep", "--pixels", "edges"
+    )
     assert done.report["names"] == ["dog", "cat"]
     assert done.boxes("train2007/000001.jpg") == [(0, 1, 1, 100, 80)]
     assert done.side("val2007")["000003.jpg"]["boxes"] == [{"difficult": True}]
@@ -154,7 +177,10 @@ def test_voc_options(native, convert, tmp_path: Path) -> None:
 def test_voc_without_lists_draws_a_split_and_says_so(native, convert, tmp_path: Path) -> None:
     for number in range(40):
         native.picture(tmp_path / "in" / f"{number}.png", (20, 20))
-        native.write(tmp_path / "in" / f"{number}.xml", native.voc_xml(native.voc_object("a", (1, 1, 9, 9)), size=None))
+        native.write(
+            tmp_path / "in" / f"{number}.xml",
+            native.voc_xml(native.voc_object("a", (1, 1, 9, 9)), size=None),
+        )
     done = convert("voc", tmp_path / "in")
     assert "random-split" in done.out
     assert 2 <= done.report["splits"]["val"]["images"] <= 16
@@ -164,15 +190,21 @@ def test_voc_without_lists_draws_a_split_and_says_so(native, convert, tmp_path: 
         (tmp_path / "in" / f"{number}.png").unlink()
     fewer = convert("voc", tmp_path / "in", dest="fewer")
     rest = {path.name for path in (fewer.dest / "images" / "val").iterdir()}
-    assert rest == {name for name in val if int(Path(name).stem) >= 20}, "a draw by name does not depend on the others"
+    assert rest == {name for name in val if int(Path(name).stem) >= 20}, (
+        "a draw by name does not depend on the others"
+    )
 
 
 def test_voc_07_and_12(native, convert, tmp_path: Path) -> None:
-    """Two years in two archives' folders, and the test set of 2007 in a third, as the tars unpack."""
+    """Two years in two archives' folders, and the test set of 2007 in a third, as the tars
+    unpack.
+    """
     native.make["voc"](tmp_path / "in")
     other = tmp_path / "in" / "more" / "VOCdevkit" / "VOC2012"
     native.picture(other / "JPEGImages" / "000001.jpg")  # the same name in another year
-    native.write(other / "Annotations" / "000001.xml", native.voc_xml(native.voc_object("dog", (1, 1, 9, 9))))
+    native.write(
+        other / "Annotations" / "000001.xml", native.voc_xml(native.voc_object("dog", (1, 1, 9, 9)))
+    )
     native.write(other / "ImageSets" / "Main" / "train.txt", "000001\n")
     done = convert("voc", tmp_path / "in")
     assert list(done.report["splits"]) == ["train2007", "train2012", "val2007", "test2007"]
@@ -186,17 +218,25 @@ def test_coco(native, convert, tmp_path: Path) -> None:
     assert done.code == 0
     assert done.report["names"] == ["person", "dog", "toothbrush"], "by sorted id"
     assert list(done.report["splits"]) == ["train2017", "val2017"]
-    assert done.boxes("train2017/000000000000.jpg") == [(1, 10.25, 20.5, 40.375, 60.5625), (2, 1, 1, 6, 6)]
+    assert done.boxes("train2017/000000000000.jpg") == [
+        (1, 10.25, 20.5, 40.375, 60.5625),
+        (2, 1, 1, 6, 6),
+    ]
     line = done.side("train2017")["000000000000.jpg"]
     assert line["boxes"] == [{"area": 7.5}, {"area": 7.5}]
     assert line["ignore"] == [{"class": 0, "xyxy": [0, 0, 90, 70], "reason": "crowd"}]
     assert done.report["splits"]["val2017"]["background"] == 2
     assert (done.dest / "labels" / "val2017" / "000000000102.txt").read_text() == ""
-    assert [f["reason"] for f in done.told("no-area")] == ["annotations[3] dropped: no area, (50, 50, 50, 60)"] * 2
+    assert [f["reason"] for f in done.told("no-area")] == [
+        "annotations[3] dropped: no area, (50, 50, 50, 60)"
+    ] * 2
 
 
 def test_coco_names_that_differ_in_their_folder_alone(native, convert, tmp_path: Path) -> None:
-    images = [{"id": n, "file_name": f"images/cam{n}/frame.jpg", "width": 100, "height": 80} for n in (1, 2)]
+    images = [
+        {"id": n, "file_name": f"images/cam{n}/frame.jpg", "width": 100, "height": 80}
+        for n in (1, 2)
+    ]
     for number in (1, 2):
         native.picture(tmp_path / "in" / "images" / f"cam{number}" / "frame.jpg", shade=50 * number)
     boxes = [{"image_id": n, "category_id": 1, "bbox": [n, n, 9, 9]} for n in (1, 2)]
@@ -218,15 +258,19 @@ def test_labels_follow_ultralytics_own_rules(native, convert, tmp_path: Path, na
     images = [str(path) for path in sorted((done.dest / "images").rglob("*.*"))]
     assert len(images) == sum(count["images"] for count in done.report["splits"].values())
     for image, label in zip(images, img2label_paths(images)):
-        assert Path(label).is_file(), "an image without a label file becomes a background in silence"
-        _, rows, *_, corrupt, message = verify_image_label((image, label, "", False, classes, 0, 0, False))
+        assert Path(label).is_file(), (
+            "an image without a label file becomes a background in silence"
+        )
+        _, rows, *_, corrupt, message = verify_image_label(
+            (image, label, "", False, classes, 0, 0, False)
+        )
         assert (corrupt, message) == (0, "")
         assert len(rows) == len(Path(label).read_text().splitlines())
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_data_yaml_and_side_files(native, convert, tmp_path: Path, name: str) -> None:
-    from scsa_yolo.datasets.read_side import read_side
+    from scsa_yolo.datasets.layout.side import read_side
 
     done = convert(name, native.make[name](tmp_path / "in"))
     data = yaml.safe_load((done.dest / "data.yaml").read_text())
@@ -238,13 +282,20 @@ def test_data_yaml_and_side_files(native, convert, tmp_path: Path, name: str) ->
         assert (side.dataset, side.split) == (name, split)
         assert len(side.images) == count["images"]
         for image, line in side.images.items():
-            rows = (done.dest / image.replace("images/", "labels/")).with_suffix(".txt").read_text().splitlines()
+            rows = (
+                (done.dest / image.replace("images/", "labels/"))
+                .with_suffix(".txt")
+                .read_text()
+                .splitlines()
+            )
             assert len(line.boxes) in (0, len(rows))
     assert "train on it: yolo train" in done.out
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_source_is_left_alone_and_dest_is_not_touched_twice(native, convert, tmp_path: Path, name: str) -> None:
+def test_source_is_left_alone_and_dest_is_not_touched_twice(
+    native, convert, tmp_path: Path, name: str
+) -> None:
     source = native.make[name](tmp_path / "in")
     before = native.tree(source)
     first = convert(name, source)
@@ -261,7 +312,10 @@ def test_source_is_left_alone_and_dest_is_not_touched_twice(native, convert, tmp
     forced = convert(name, source, "--images", "copy", "--force")
     assert forced.code == 0
     assert not [path for path in forced.dest.rglob("*") if path.is_symlink()]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"], "something was left beside DEST"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "in",
+        "out",
+    ], "something was left beside DEST"
 
 
 @pytest.mark.parametrize("mode", ["link", "copy", "hardlink"])
@@ -276,7 +330,9 @@ def test_images_as_asked(native, convert, tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["link", "hardlink"])
-def test_links_that_cannot_be_made_become_copies(native, convert, tmp_path: Path, monkeypatch, mode: str) -> None:
+def test_links_that_cannot_be_made_become_copies(
+    native, convert, tmp_path: Path, monkeypatch, mode: str
+) -> None:
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -304,7 +360,9 @@ def test_paint_ignored(native, convert, tmp_path: Path) -> None:
         old = original.getpixel((20, 50))
     assert max(abs(a - b) for a, b in zip(near[100, 70], (114, 114, 114))) < 8
     assert max(abs(a - b) for a, b in zip(near[20, 50], old)) < 8
-    assert max(abs(a - b) for a, b in zip(near[88, 24], old)) < 12, "a scored box inside a region stays visible"
+    assert max(abs(a - b) for a, b in zip(near[88, 24], old)) < 12, (
+        "a scored box inside a region stays visible"
+    )
     assert native.tree(tmp_path / "in") == before
 
 
@@ -328,12 +386,21 @@ def test_archives(native, convert, tmp_path: Path, name: str, form: str) -> None
     done = convert(name, archive.parent if form == "folder" else archive, dest="unpacked")
     straight = convert(name, plain, "--images", "copy", dest="straight")
     assert native.tree(archive.parent) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["archives", "in", "straight", "unpacked"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "archives",
+        "in",
+        "straight",
+        "unpacked",
+    ]
     same, other = native.tree(done.dest), native.tree(straight.dest)
     for report in ("conversion.json", "conversion.jsonl"):
         same.pop(report), other.pop(report)
     assert same == other
-    assert all(finding["file"].startswith("set.") for finding in done.findings if finding["code"] == "no-area")
+    assert all(
+        finding["file"].startswith("set.")
+        for finding in done.findings
+        if finding["code"] == "no-area"
+    )
 
 
 def test_a_tar_cannot_write_outside(native, convert, tmp_path: Path) -> None:
@@ -349,7 +416,9 @@ def test_a_tar_cannot_write_outside(native, convert, tmp_path: Path) -> None:
 
 def test_junk_of_archivers_is_passed_over(native, convert, tmp_path: Path) -> None:
     source = native.make["exdark"](tmp_path / "in")
-    native.write(source / "__MACOSX" / "ExDark_Annno" / "Bicycle" / "._2015_1.jpg.txt", b"\0\5\26\7")
+    native.write(
+        source / "__MACOSX" / "ExDark_Annno" / "Bicycle" / "._2015_1.jpg.txt", b"\0\5\26\7"
+    )
     native.write(source / "ExDark" / "Bicycle" / "._2015_1.jpg", b"\0\5\26\7")
     native.write(source / "ExDark" / "Bicycle" / "Thumbs.db", b"\0")
     assert not convert("exdark", source).report["findings"].get("error")
@@ -370,11 +439,19 @@ def test_packaged_yamls_match_the_converters() -> None:
     import ultralytics
 
     folder = Path(__file__).parents[2] / "data"
-    stock = {path.name.casefold() for path in (Path(ultralytics.__file__).parent / "cfg" / "datasets").glob("*.yaml")}
+    stock = {
+        path.name.casefold()
+        for path in (Path(ultralytics.__file__).parent / "cfg" / "datasets").glob("*.yaml")
+    }
     names = {path.name for path in folder.glob("*.yaml")}
     assert {"COCO-scsa.yaml", "VOC-scsa.yaml", "VisDrone-scsa.yaml", "ExDark.yaml"} <= names
     assert not stock & {name.casefold() for name in names}
-    readers = {"VisDrone-scsa": "visdrone", "ExDark": "exdark", "FLIR-ADAS-v2": "flir", "FLIR-ADAS-v2-rgb": "flir"}
+    readers = {
+        "VisDrone-scsa": "visdrone",
+        "ExDark": "exdark",
+        "FLIR-ADAS-v2": "flir",
+        "FLIR-ADAS-v2-rgb": "flir",
+    }
     for stem, reader in readers.items():
         text = (folder / f"{stem}.yaml").read_text(encoding="utf-8")
         data = yaml.safe_load(text)
@@ -382,15 +459,24 @@ def test_packaged_yamls_match_the_converters() -> None:
         assert data["path"] == stem
         assert "download" not in data
         assert f"scsa-yolo data convert {reader}" in text
-        assert [data[split] for split in ("train", "val", "test")] == ["images/train", "images/val", "images/test"]
+        assert [data[split] for split in ("train", "val", "test")] == [
+            "images/train",
+            "images/val",
+            "images/test",
+        ]
 
 
 def test_options_that_a_set_has_no_use_for() -> None:
-    with pytest.raises(UsageError, match="coco has no use for --pixels; it takes annotations, classes, ignore"):
+    with pytest.raises(
+        UsageError, match="coco has no use for --pixels; it takes annotations, classes, ignore"
+    ):
         Options(pixels="edges").check("coco", READERS["coco"].OPTIONS)
 
 
 def test_importing_the_command_is_light(run_python) -> None:
     heavy = ("torch", "PIL", "cv2", "numpy")
-    code = f"import sys, scsa_yolo.datasets.command; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        f"import sys, scsa_yolo.datasets.convert.command; print([m for m in {heavy} if m in"
+        " sys.modules])"
+    )
     assert run_python(code).text.strip() == "[]"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scsa_yolo.datasets import writer
-from scsa_yolo.datasets.records import Finding
+from scsa_yolo.datasets.convert import writer
+from scsa_yolo.datasets.native.records import Finding
 
 
 def spoil(path: Path, old: bytes, new: bytes) -> None:
@@ -192,7 +192,9 @@ def test_reported_and_the_rest_converted(native, convert, tmp_path: Path, case: 
     told = [str(Finding(**finding)) for finding in done.told(code)]
     assert any(line in text for text in told), told
     assert any(line in text for text in done.out.splitlines()), "not on the screen"
-    lost = sum(count["images"] for count in whole.values()) - sum(c["images"] for c in done.report["splits"].values())
+    lost = sum(count["images"] for count in whole.values()) - sum(
+        c["images"] for c in done.report["splits"].values()
+    )
     assert 0 <= lost <= 3
     assert native.tree(source) == before
 
@@ -203,7 +205,9 @@ def test_reported_and_the_rest_converted(native, convert, tmp_path: Path, case: 
 
 
 @pytest.mark.parametrize("name", ["visdrone", "exdark", "flir", "voc", "coco"])
-def test_strict_takes_what_the_official_files_hold(native, convert, tmp_path: Path, name: str) -> None:
+def test_strict_takes_what_the_official_files_hold(
+    native, convert, tmp_path: Path, name: str
+) -> None:
     """Boxes without area, outside, ignored: flaws that are known are no reason to stop."""
     options = {"flir": ["--classes", "dog,other vehicle"]}.get(name, [])
     assert convert(name, native.make[name](tmp_path / "in"), "--strict", *options).code == 0
@@ -224,7 +228,9 @@ def test_missing_source(convert, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["visdrone", "exdark", "flir", "voc", "coco"])
 def test_wrong_data_set(native, convert, tmp_path: Path, name: str) -> None:
     other = "voc" if name != "voc" else "visdrone"
-    usage(convert(name, native.make[other](tmp_path / "in")), "expected ", f"This looks like {other}")
+    usage(
+        convert(name, native.make[other](tmp_path / "in")), "expected ", f"This looks like {other}"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "something was left beside DEST"
 
 
@@ -277,13 +283,18 @@ def test_dest_and_source_in_each_other(native, convert, tmp_path: Path, dest: st
     [
         (["--classes", "dog,dog"], "classes holds 'dog' twice"),
         (["--classes", "dog", "--ignore", "dog"], "both in classes and in ignore"),
-        (["--classes", "unicorn"], "'unicorn' is not among the categories: person, dog, toothbrush"),
+        (
+            ["--classes", "unicorn"],
+            "'unicorn' is not among the categories: person, dog, toothbrush",
+        ),
         (["--spectrum", "rgb"], "coco has no use for --spectrum"),
         (["--annotations", "none.json"], "no annotation file none.json"),
         (["--workers", "0"], "--workers must be at least 1"),
     ],
 )
-def test_options_that_make_no_sense(native, convert, tmp_path: Path, options: list[str], reason: str) -> None:
+def test_options_that_make_no_sense(
+    native, convert, tmp_path: Path, options: list[str], reason: str
+) -> None:
     usage(convert("coco", native.make["coco"](tmp_path / "in"), *options), reason)
 
 
@@ -316,13 +327,17 @@ def test_size_that_is_not_the_images(native, convert, tmp_path: Path) -> None:
     source = native.make["voc"](tmp_path / "in")
     spoil(source / VOC / "Annotations/000001.xml", b"<width>100", b"<width>640")
     done = convert("voc", source)
-    assert done.told("other-size")[0]["reason"].startswith("640x80 px are stated, the image has 100x80")
+    assert done.told("other-size")[0]["reason"].startswith(
+        "640x80 px are stated, the image has 100x80"
+    )
     assert done.boxes("train2007/000001.jpg") == [(2, 0, 0, 100, 80)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
 @pytest.mark.parametrize("where", ["image", "label", "report"])
-def test_full_disk_and_no_permission(native, convert, tmp_path: Path, monkeypatch, number: int, where: str) -> None:
+def test_full_disk_and_no_permission(
+    native, convert, tmp_path: Path, monkeypatch, number: int, where: str
+) -> None:
     source = native.make["coco"](tmp_path / "in")
     undisturbed = convert("coco", source, "--images", "copy", dest="whole")
 
@@ -334,10 +349,18 @@ def test_full_disk_and_no_permission(native, convert, tmp_path: Path, monkeypatc
             patch.setattr(writer.shutil, "copyfile", refuse)
         elif where == "label":
             real = Path.write_text
-            patch.setattr(Path, "write_text", lambda p, *a, **k: refuse() if p.suffix == ".txt" else real(p, *a, **k))
+            patch.setattr(
+                Path,
+                "write_text",
+                lambda p, *a, **k: refuse() if p.suffix == ".txt" else real(p, *a, **k),
+            )
         else:
             keep = writer.Work.write_json
-            patch.setattr(writer.Work, "write_json", lambda w, c: refuse() if c["state"] == "complete" else keep(w, c))
+            patch.setattr(
+                writer.Work,
+                "write_json",
+                lambda w, c: refuse() if c["state"] == "complete" else keep(w, c),
+            )
         done = convert("coco", source, "--images", "copy")
         assert done.code == 1
         assert f"{os.strerror(number)}. Nothing is lost: the same command goes on" in done.err
@@ -367,11 +390,15 @@ def test_unreadable_annotation(native, convert, tmp_path: Path) -> None:
     assert "Is a directory" in done.told("bad-file")[0]["reason"]
 
 
-def test_many_findings_are_counted_on_the_screen_and_listed_in_the_file(native, convert, tmp_path: Path) -> None:
+def test_many_findings_are_counted_on_the_screen_and_listed_in_the_file(
+    native, convert, tmp_path: Path
+) -> None:
     source = native.make["visdrone"](tmp_path / "in")
     for number in range(30):
         native.write(source / V / "annotations" / f"x{number}.txt", "1,2,3,4,1,1,0,0\n")
     done = convert("visdrone", source, "--show", "3")
     assert "... and 27 more" in done.out
     assert len(done.told("no-image")) == 30
-    assert json.loads((done.dest / "conversion.json").read_text())["findings"]["error"] == {"no-image": 30}
+    assert json.loads((done.dest / "conversion.json").read_text())["findings"]["error"] == {
+        "no-image": 30
+    }

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-# Kills itself at the N-th change of the file system: any of them may be the last before the power fails.
+# Kills itself at the N-th change of the file system: any of them may be the last before the power
+# fails.
 KILLER = """
 import argparse, os, signal, sys, threading
 from pathlib import Path
@@ -43,7 +44,7 @@ def half_copy(source, target):
 
 
 shutil.copyfile = half_copy
-from scsa_yolo.datasets.command import add_data_convert
+from scsa_yolo.datasets.convert.command import add_data_convert
 
 parser = argparse.ArgumentParser()
 add_data_convert(parser.add_subparsers(required=True))
@@ -109,7 +110,9 @@ def test_killed_while_an_archive_is_unpacked(native, tmp_path: Path) -> None:
 
 
 def test_killed_while_an_old_one_is_replaced(native, tmp_path: Path) -> None:
-    """With --force there is the old data set or the new one, or the same command makes the new one."""
+    """With --force there is the old data set or the new one, or the same command makes the new
+    one.
+    """
     source = native.make["coco"](tmp_path / "in")
     changes(run(10**6, "coco", source, tmp_path / "new", "--images", "copy"))
     new = native.tree(tmp_path / "new")
@@ -120,7 +123,9 @@ def test_killed_while_an_old_one_is_replaced(native, tmp_path: Path) -> None:
         run(at, "coco", source, dest, "--images", "copy", "--force")
         assert run(10**6, "coco", source, dest, "--images", "copy", "--force").returncode == 0
         assert native.tree(dest) == new
-        assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(f".{dest.name}")]
+        assert not [
+            path.name for path in tmp_path.iterdir() if path.name.startswith(f".{dest.name}")
+        ]
 
 
 def test_another_command_does_not_go_on_with_what_is_left(native, tmp_path: Path) -> None:
@@ -145,7 +150,7 @@ def test_what_left_the_source_meanwhile_is_swept(native, tmp_path: Path) -> None
 
 def test_two_at_once(native, convert, tmp_path: Path) -> None:
     """The second says so; the first is not disturbed."""
-    from scsa_yolo.datasets.writer import Work
+    from scsa_yolo.datasets.convert.writer import Work
 
     source = native.make["coco"](tmp_path / "in")
     first = Work(tmp_path / "out", {"name": "coco"})
@@ -158,7 +163,7 @@ def test_two_at_once(native, convert, tmp_path: Path) -> None:
 
 
 def test_an_interruption_by_hand(native, convert, tmp_path: Path, monkeypatch) -> None:
-    from scsa_yolo.datasets import conversion
+    from scsa_yolo.datasets.convert import conversion
 
     def interrupt(*_args: object) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,6 @@
-"""Properties of each row parser: what it accepts it reads exactly, and it refuses all else with a reason."""
+"""Properties of each row parser: what it accepts it reads exactly, and it refuses all else with a
+reason.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scsa_yolo.datasets import coco, exdark, visdrone, voc
-from scsa_yolo.datasets.jsonstream import _Reader
-from scsa_yolo.datasets.records import Refused, Unreadable, clip, label_row, number
+from scsa_yolo.datasets.native import coco, exdark, visdrone, voc
+from scsa_yolo.datasets.native.jsonstream import _Reader
+from scsa_yolo.datasets.native.records import Refused, Unreadable, clip, label_row, number
 
 quick = settings(max_examples=100, deadline=None, derandomize=True)
 
@@ -23,16 +25,21 @@ names = st.text("abcdefghij -_", min_size=1, max_size=12).filter(lambda text: te
 texts = st.one_of(
     st.text(max_size=60),
     st.text("0123456789.,-+eE nainf_\r\n\t", max_size=60),
-    st.lists(st.sampled_from(["1", "-3", "1e999", "nan", "inf", "1_0", "٣", "", "x", "Dog"]), max_size=14).map(
-        ",".join
-    ),
-    st.lists(st.sampled_from(["1", "-3", "1e999", "nan", "inf", "1_0", "٣", "x", "Dog"]), max_size=14).map(" ".join),
+    st.lists(
+        st.sampled_from(["1", "-3", "1e999", "nan", "inf", "1_0", "٣", "", "x", "Dog"]), max_size=14
+    ).map(",".join),
+    st.lists(
+        st.sampled_from(["1", "-3", "1e999", "nan", "inf", "1_0", "٣", "x", "Dog"]), max_size=14
+    ).map(" ".join),
 )
 
 
 @quick
 @given(
-    st.tuples(coordinates, coordinates, coordinates, coordinates), st.integers(0, 1), st.integers(0, 11), st.booleans()
+    st.tuples(coordinates, coordinates, coordinates, coordinates),
+    st.integers(0, 1),
+    st.integers(0, 11),
+    st.booleans(),
 )
 def test_visdrone_rows_are_read_exactly(box, score: int, category: int, comma: bool) -> None:
     row = visdrone.parse_row(",".join(map(repr, box)) + f",{score},{category},1,2" + "," * comma)
@@ -41,7 +48,11 @@ def test_visdrone_rows_are_read_exactly(box, score: int, category: int, comma: b
 
 
 @quick
-@given(st.tuples(coordinates, coordinates, coordinates, coordinates), st.sampled_from(exdark.NAMES), st.integers(0, 7))
+@given(
+    st.tuples(coordinates, coordinates, coordinates, coordinates),
+    st.sampled_from(exdark.NAMES),
+    st.integers(0, 7),
+)
 def test_exdark_rows_are_read_exactly(box, name: str, rest: int) -> None:
     for spelling in (name, name.upper(), name.lower()):
         row = exdark.parse_row(" ".join([spelling, *map(repr, box), *["0"] * rest]) + "\r")
@@ -49,7 +60,9 @@ def test_exdark_rows_are_read_exactly(box, name: str, rest: int) -> None:
 
 
 @quick
-@given(names, st.tuples(st.integers(1, 12), st.integers(1, 10), st.integers(1, 2), st.integers(1, 3)))
+@given(
+    names, st.tuples(st.integers(1, 12), st.integers(1, 10), st.integers(1, 2), st.integers(1, 3))
+)
 def test_rows_of_the_class_list(name: str, values: tuple[int, ...]) -> None:
     row = exdark.parse_listed(f"{name} {' '.join(map(str, values))}\r")
     assert row == (" ".join(name.split()), *values)
@@ -68,7 +81,9 @@ def test_voc_objects_are_read_exactly(box, difficult: bool) -> None:
 
 @quick
 @given(
-    st.tuples(coordinates, coordinates, coordinates, coordinates), st.integers(), st.sampled_from([0, 1, True, False])
+    st.tuples(coordinates, coordinates, coordinates, coordinates),
+    st.integers(),
+    st.sampled_from([0, 1, True, False]),
 )
 def test_coco_annotations_are_read_exactly(box, image: int, crowd) -> None:
     element = {"image_id": image, "category_id": 3, "bbox": list(box), "iscrowd": crowd, "area": 2}
@@ -76,7 +91,9 @@ def test_coco_annotations_are_read_exactly(box, image: int, crowd) -> None:
     assert row == (image, 3, (box[0], box[1], box[0] + box[2], box[1] + box[3]), 2.0, bool(crowd))
 
 
-@pytest.mark.parametrize("parse", [visdrone.parse_row, exdark.parse_row, exdark.parse_listed, voc.parse_sheet])
+@pytest.mark.parametrize(
+    "parse", [visdrone.parse_row, exdark.parse_row, exdark.parse_listed, voc.parse_sheet]
+)
 @quick
 @given(text=texts)
 def test_any_text_is_read_or_refused_with_a_reason(parse, text: str) -> None:
@@ -84,14 +101,20 @@ def test_any_text_is_read_or_refused_with_a_reason(parse, text: str) -> None:
 
 
 @quick
-@given(st.dictionaries(st.sampled_from(["name", "xmin", "ymin", "xmax", "ymax", "difficult", "truncated"]), texts))
+@given(
+    st.dictionaries(
+        st.sampled_from(["name", "xmin", "ymin", "xmax", "ymax", "difficult", "truncated"]), texts
+    )
+)
 def test_any_object_is_read_or_refused_with_a_reason(fields) -> None:
     _check(voc.parse_row(fields))
 
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 members = st.sampled_from(
@@ -143,7 +166,8 @@ def test_reasons_of_exdark(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a.jpg 13 1 1 1", "a.jpg 1 0 1 1", "a.jpg 1 1 3 1", "a.jpg 1 1 1 4", "1 1 1 1", "a.jpg"]
+    "text",
+    ["a.jpg 13 1 1 1", "a.jpg 1 0 1 1", "a.jpg 1 1 3 1", "a.jpg 1 1 1 4", "1 1 1 1", "a.jpg"],
 )
 def test_rows_of_the_class_list_that_are_refused(text: str) -> None:
     assert isinstance(exdark.parse_listed(text), Refused)
@@ -173,7 +197,10 @@ def test_labels_come_back_to_a_ten_thousandth_of_a_pixel(box, width: int, height
 
 
 @quick
-@given(st.dictionaries(st.text(max_size=5), json_values.filter(lambda v: v == v), max_size=5), st.integers(1, 7))
+@given(
+    st.dictionaries(st.text(max_size=5), json_values.filter(lambda v: v == v), max_size=5),
+    st.integers(1, 7),
+)
 def test_the_stream_reads_what_json_reads(content, chunk: int) -> None:
     text = json.dumps(content, indent=chunk % 3 or None)
     back: dict[str, object] = {key: [] for key, value in content.items() if isinstance(value, list)}
@@ -218,7 +245,7 @@ class _Slow(io.StringIO):
     ],
 )
 def test_json_that_is_none(tmp_path: Path, data: bytes, reason: str) -> None:
-    from scsa_yolo.datasets.jsonstream import stream
+    from scsa_yolo.datasets.native.jsonstream import stream
 
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(Unreadable) as error:

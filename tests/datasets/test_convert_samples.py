@@ -1,6 +1,8 @@
-"""The real samples in ../shared/data: counts known beforehand, and boxes against a second, naive reading of the source.
+"""The real samples in ../shared/data: counts known beforehand, and boxes against a second, naive
+reading of the source.
 
-VisDrone's and ExDark's samples lack most photographs. Blank stand-ins take their place, as large as the boxes need.
+VisDrone's and ExDark's samples lack most photographs. Blank stand-ins take their place, as large as
+the boxes need.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def stand_in(path: Path, boxes: list[tuple[float, ...]]) -> tuple[int, int]:
 
 
 def agree(done, want: dict[str, Boxes]) -> None:
-    """Compare label files, by "split/image", with corners in pixels; both ends of all boxes to 1e-4 px."""
+    """Compare label files, by "split/image", with corners in pixels; both ends of all boxes to 1e-4
+    px.
+    """
     images = {f"{p.parent.name}/{p.name}" for p in (done.dest / "images").rglob("*.*")}
     assert images == set(want)
     for image, boxes in want.items():
@@ -48,7 +52,10 @@ def visdrone(native, tmp_path: Path) -> Path:
     for folder in sorted(native.sample("visdrone").iterdir()):
         for file in sorted((folder / "annotations").iterdir()):
             rows = [line.split(",") for line in file.read_text().split()]
-            stand_in(source / folder.name / "images" / f"{file.stem}.png", [tuple(map(int, r[:4])) for r in rows])
+            stand_in(
+                source / folder.name / "images" / f"{file.stem}.png",
+                [tuple(map(int, r[:4])) for r in rows],
+            )
             (source / folder.name / "annotations").mkdir(exist_ok=True)
             shutil.copyfile(file, source / folder.name / "annotations" / file.name)
     return source
@@ -57,18 +64,28 @@ def visdrone(native, tmp_path: Path) -> Path:
 def test_visdrone(convert, visdrone: Path) -> None:
     done = convert("visdrone", visdrone)
     splits = done.report["splits"]
-    assert (splits["train"]["images"], splits["train"]["boxes"]) == (20, 1220), "1,221 scored, one of them of height 0"
+    assert (splits["train"]["images"], splits["train"]["boxes"]) == (
+        20,
+        1220,
+    ), "1,221 scored, one of them of height 0"
     assert (splits["val"]["images"], splits["val"]["boxes"]) == (57, 4280)
-    assert (splits["train"]["ignored"], splits["val"]["ignored"]) == (26, 180), "27 in train, one of height 0"
+    assert (splits["train"]["ignored"], splits["val"]["ignored"]) == (
+        26,
+        180,
+    ), "27 in train, one of height 0"
     shown = "VisDrone2019-DET-train/annotations/9999985_00000_d_0000020.txt"
-    assert [(f["file"], f["line"]) for f in done.told("no-area") if f["reason"].startswith("box")] == [(shown, 12)]
+    assert [
+        (f["file"], f["line"]) for f in done.told("no-area") if f["reason"].startswith("box")
+    ] == [(shown, 12)]
     assert "error" not in done.report["findings"]
     want = {}
     for file in visdrone.rglob("*.txt"):
         rows = [[int(field) for field in line.split(",")[:8]] for line in file.read_text().split()]
         split = "train" if "train" in str(file.parent) else "val"
         want[f"{split}/{file.stem}.png"] = [
-            (c - 1, x, y, x + w, y + h) for x, y, w, h, score, c, *_ in rows if score and 0 < c < 11 and h
+            (c - 1, x, y, x + w, y + h)
+            for x, y, w, h, score, c, *_ in rows
+            if score and 0 < c < 11 and h
         ]
     agree(done, want)
 
@@ -87,7 +104,10 @@ def exdark(native, tmp_path: Path) -> Path:
     shutil.copytree(sample / "ExDark_Annno", source / "ExDark_Annno")
     shutil.copyfile(sample / "imageclasslist.txt", source / "imageclasslist.txt")
     for file in sorted((source / "ExDark_Annno").rglob("*.txt")):
-        stand_in(source / "ExDark" / file.parent.name / f"{file.name.split('.')[0]}.png", list(exdark_boxes(file)))
+        stand_in(
+            source / "ExDark" / file.parent.name / f"{file.name.split('.')[0]}.png",
+            list(exdark_boxes(file)),
+        )
     return source
 
 
@@ -98,13 +118,17 @@ def exdark_boxes(file: Path) -> Iterator[tuple[float, ...]]:
 
 def test_exdark(convert, exdark: Path) -> None:
     done = convert("exdark", exdark)
-    counts = {split: (count["images"], count["boxes"]) for split, count in done.report["splits"].items()}
+    counts = {
+        split: (count["images"], count["boxes"]) for split, count in done.report["splits"].items()
+    }
     assert counts == {"train": (63, 230), "val": (37, 138), "test": (54, 166)}
     assert [f["file"].split("/")[-1] for f in done.told("image-left-out")] == ["2015_05894.jpg.txt"]
     assert len(done.told("absent")) == 7363 - 155
     names = done.report["names"]
     listed = [line.split() for line in (exdark / "imageclasslist.txt").read_text().splitlines()[1:]]
-    split = {name.split(".")[0]: ("train", "val", "test")[int(row[-1]) - 1] for name, *row in listed}
+    split = {
+        name.split(".")[0]: ("train", "val", "test")[int(row[-1]) - 1] for name, *row in listed
+    }
     want = {}
     for file in (exdark / "ExDark_Annno").rglob("*.txt"):
         stem = file.name.split(".")[0]
@@ -124,14 +148,25 @@ def test_exdark_as_it_is(native, convert) -> None:
 
 def test_the_whole_class_list_of_exdark(native) -> None:
     """All 7,363 rows, against the counts that its owners give."""
-    from scsa_yolo.datasets.exdark import LIGHTS, parse_listed
+    from scsa_yolo.datasets.native.exdark import LIGHTS, parse_listed
 
     text = (native.sample("exdark") / "imageclasslist.txt").read_text(encoding="utf-8")
     rows = [parse_listed(line) for line in text.splitlines()[1:]]
     assert Counter(row.split for row in rows) == {1: 3000, 2: 1800, 3: 2563}
     assert Counter(row.place for row in rows) == {1: 2822, 2: 4541}
     lights = Counter(row.light for row in rows)
-    assert [lights[n + 1] for n in range(len(LIGHTS))] == [241, 2098, 498, 762, 705, 2059, 165, 363, 56, 416]
+    assert [lights[n + 1] for n in range(len(LIGHTS))] == [
+        241,
+        2098,
+        498,
+        762,
+        705,
+        2059,
+        165,
+        363,
+        56,
+        416,
+    ]
 
 
 def xml_boxes(file: Path, names: list[str], shift: int, left_out: tuple[str, ...] = ()) -> Boxes:
@@ -140,7 +175,9 @@ def xml_boxes(file: Path, names: list[str], shift: int, left_out: tuple[str, ...
     boxes = []
     for thing in root.findall("object"):
         name = thing.findtext("name", "")
-        x1, y1, x2, y2 = (float(thing.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax"))
+        x1, y1, x2, y2 = (
+            float(thing.findtext(f"bndbox/{edge}", "")) for edge in ("xmin", "ymin", "xmax", "ymax")
+        )
         if name not in left_out and x2 > x1 and y2 > y1:
             box = max(x1 - shift, 0), max(y1 - shift, 0), min(x2, width), min(y2, height)
             boxes.append((names.index(name), *box))
@@ -150,27 +187,50 @@ def xml_boxes(file: Path, names: list[str], shift: int, left_out: tuple[str, ...
 def test_bccd(native, convert) -> None:
     source = native.sample("bccd")
     done = convert("voc", source)
-    assert {s: c["images"] for s, c in done.report["splits"].items()} == {"train": 205, "val": 87, "test": 72}
+    assert {s: c["images"] for s, c in done.report["splits"].items()} == {
+        "train": 205,
+        "val": 87,
+        "test": 72,
+    }
     assert total(done, "boxes") == 361 + 4119 + 372 + 36 - 2
     files = ["BloodImage_00338.xml", "BloodImage_00343.xml"]
     assert sorted(Path(f["file"]).name for f in done.told("no-area")) == files
-    lists = {s: (source / "BCCD/ImageSets/Main" / f"{s}.txt").read_text().split() for s in ("train", "val", "test")}
+    lists = {
+        s: (source / "BCCD/ImageSets/Main" / f"{s}.txt").read_text().split()
+        for s in ("train", "val", "test")
+    }
     names = done.report["names"]
     assert names == ["Platelets", "RBC", "WBC"]
     files_of = source / "BCCD/Annotations"
-    agree(done, {f"{s}/{n}.jpg": xml_boxes(files_of / f"{n}.xml", names, 1) for s, all_ in lists.items() for n in all_})
+    agree(
+        done,
+        {
+            f"{s}/{n}.jpg": xml_boxes(files_of / f"{n}.xml", names, 1)
+            for s, all_ in lists.items()
+            for n in all_
+        },
+    )
 
 
 def test_hituav(native, convert) -> None:
-    """Its XML is 0-based; its authors' own labels count difficult objects, and leave DontCare out."""
+    """Its XML is 0-based; its authors' own labels count difficult objects, and leave DontCare
+    out.
+    """
     source = native.sample("hituav")
-    done = convert("voc", source, "--pixels", "edges", "--ignore", "DontCare", "--difficult", "keep")
+    done = convert(
+        "voc", source, "--pixels", "edges", "--ignore", "DontCare", "--difficult", "keep"
+    )
     assert {s: c["images"] for s, c in done.report["splits"].items()} == {"train": 405, "val": 290}
     names = done.report["names"]
-    counts = {name: sum(c["classes"][name] for c in done.report["splits"].values()) for name in names}
+    counts = {
+        name: sum(c["classes"][name] for c in done.report["splits"].values()) for name in names
+    }
     assert counts == {"Person": 2871, "Car": 1754, "Bicycle": 1395, "OtherVehicle": 36}
     assert total(done, "ignored") == 33
-    want = {f"{f.parent.name}/{f.stem}.jpg": xml_boxes(f, names, 0, ("DontCare",)) for f in source.glob("xml/*/*.xml")}
+    want = {
+        f"{f.parent.name}/{f.stem}.jpg": xml_boxes(f, names, 0, ("DontCare",))
+        for f in source.glob("xml/*/*.xml")
+    }
     agree(done, want)
     usual = convert("voc", source, "--pixels", "edges", "--ignore", "DontCare", dest="usual")
     assert (total(usual, "boxes"), total(usual, "ignored")) == (6056 - 28, 33 + 28)
@@ -183,14 +243,23 @@ def test_coco128(native, convert) -> None:
     source = native.sample("coco128")
     done = convert("coco", source)
     count = done.report["splits"]["train2017"]
-    assert (count["images"], count["boxes"], count["background"], count["ignored"]) == (128, 929, 2, 10)
+    assert (count["images"], count["boxes"], count["background"], count["ignored"]) == (
+        128,
+        929,
+        2,
+        10,
+    )
     content = json.loads((source / "annotations/instances_train2017.json").read_text())
     index = {c["id"]: n for n, c in enumerate(sorted(content["categories"], key=lambda c: c["id"]))}
     want: dict[str, Boxes] = {f"train2017/{image['file_name']}": [] for image in content["images"]}
     for a in (a for a in content["annotations"] if not a["iscrowd"]):
         x, y, w, h = a["bbox"]
-        want[f"train2017/{a['image_id']:012}.jpg"].append((index[a["category_id"]], x, y, x + w, y + h))
+        want[f"train2017/{a['image_id']:012}.jpg"].append(
+            (index[a["category_id"]], x, y, x + w, y + h)
+        )
     agree(done, want)
     for file in (source / "labels/train2017").glob("*.txt"):
         ours = (done.dest / "labels/train2017" / file.name).read_text().split()
-        assert [float(v) for v in ours] == pytest.approx([float(v) for v in file.read_text().split()], abs=2e-6)
+        assert [float(v) for v in ours] == pytest.approx(
+            [float(v) for v in file.read_text().split()], abs=2e-6
+        )

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from scsa_yolo.datasets import make_demo
-from scsa_yolo.datasets.demo import CLASS_NAMES, GENERATOR_VERSION, MARKER
-from scsa_yolo.datasets.demo_scene import _Camera, _Canvas, _Part, _Thing
+from scsa_yolo.datasets.demo.maker import CLASS_NAMES, GENERATOR_VERSION, MARKER
+from scsa_yolo.datasets.demo.scene import _Camera, _Canvas, _Part, _Thing
 
 REPO = Path(__file__).parents[2]
 TRAIN, VAL, SIZE = 24, 6, 320
@@ -45,19 +45,31 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_layout(demo: Path) -> None:
     for split, count in (("train", TRAIN), ("val", VAL)):
         images, labels = (sorted((demo / kind / split).iterdir()) for kind in ("images", "labels"))
-        assert [file.stem for file in images] == [file.stem for file in labels] == [f"{i:04d}" for i in range(count)]
+        assert (
+            [file.stem for file in images]
+            == [file.stem for file in labels]
+            == [f"{i:04d}" for i in range(count)]
+        )
         for file in images:
             image = cv2.imread(str(file))
             assert image is not None
             assert image.shape == (SIZE, SIZE, 3)
     assert sorted(path.name for path in demo.iterdir()) == ["images", "labels", MARKER]
-    assert [path.name for path in demo.parent.iterdir()] == [demo.name], "a temporary folder was left"
+    assert [path.name for path in demo.parent.iterdir()] == [demo.name], (
+        "a temporary folder was left"
+    )
 
 
 def test_marker_says_what_it_is(demo: Path) -> None:
     marker = json.loads((demo / MARKER).read_text())
     assert "not photographs" in marker.pop("about")
-    assert marker == {"generator": GENERATOR_VERSION, "seed": 0, "train": TRAIN, "val": VAL, "size": SIZE}
+    assert marker == {
+        "generator": GENERATOR_VERSION,
+        "seed": 0,
+        "train": TRAIN,
+        "val": VAL,
+        "size": SIZE,
+    }
 
 
 def test_labels(demo: Path) -> None:
@@ -80,17 +92,30 @@ def test_some_boxes_are_small(demo: Path) -> None:
 
 def test_nights_are_dark_and_lights_bright(demo: Path) -> None:
     for label in (demo / "labels" / "train").iterdir():
-        image = cv2.imread(str(demo / "images" / "train" / f"{label.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imread(
+            str(demo / "images" / "train" / f"{label.stem}.png"), cv2.IMREAD_GRAYSCALE
+        )
         assert image is not None
         assert np.median(image) < 70
-        for kind, x, y, w, h in (map(float, line.split()) for line in label.read_text().splitlines()):
-            left, top, right, bottom = (round(v * SIZE) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-            if CLASS_NAMES[int(kind)] == "light" and min(right - left, bottom - top) > 8 and left > 0 and right < SIZE:
+        for kind, x, y, w, h in (
+            map(float, line.split()) for line in label.read_text().splitlines()
+        ):
+            left, top, right, bottom = (
+                round(v * SIZE) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            )
+            if (
+                CLASS_NAMES[int(kind)] == "light"
+                and min(right - left, bottom - top) > 8
+                and left > 0
+                and right < SIZE
+            ):
                 assert image[top:bottom, left:right].max() > 100
 
 
 def stand_squares(*squares: tuple[float, float, float]) -> dict[int, tuple[int, ...]]:
-    """Labels, in px, on a canvas of 100x100 px; a square is x, z and side in m. 1 m is 1 px, feet are at row 80."""
+    """Labels, in px, on a canvas of 100x100 px; a square is x, z and side in m. 1 m is 1 px, feet
+    are at row 80.
+    """
     camera = _Camera(focal=10.0, horizon=80.0, centre=40.0, x=0.0, height=0.0)
     canvas = _Canvas(100)
     for kind, (x, z, side) in enumerate(squares):
@@ -101,20 +126,29 @@ def stand_squares(*squares: tuple[float, float, float]) -> dict[int, tuple[int, 
 
 def test_boxes_hug_what_is_left_to_see() -> None:
     found = stand_squares((0, 10.0, 40), (20, 9.999, 20), (-60, 9.998, 50))
-    assert found[0] == pytest.approx((60, 60, 41, 41), abs=1)  # a quarter is hidden, but none of its extent
+    assert found[0] == pytest.approx(
+        (60, 60, 41, 41), abs=1
+    )  # a quarter is hidden, but none of its extent
     assert found[1] == pytest.approx((70, 70, 21, 21), abs=1)
     assert found[2] == pytest.approx((15, 55, 31, 51), abs=1)  # starts 20 px left of the picture
 
 
 @pytest.mark.parametrize(
     ("before", "labelled"),
-    [(20, True), (32, True), (36, False), (40, False)],  # of 41 px squared: 74, 35, 19 and 0 % are left
+    [
+        (20, True),
+        (32, True),
+        (36, False),
+        (40, False),
+    ],  # of 41 px squared: 74, 35, 19 and 0 % are left
 )
 def test_a_mostly_hidden_object_has_no_label(before: float, labelled: bool) -> None:
     assert (0 in stand_squares((0, 10.0, 40), (0, 9.999, before))) is labelled
 
 
-@pytest.mark.parametrize(("x", "labelled"), [(40, True), (70, False), (200, False)])  # 21, 0 and 0 px are inside
+@pytest.mark.parametrize(
+    ("x", "labelled"), [(40, True), (70, False), (200, False)]
+)  # 21, 0 and 0 px are inside
 def test_an_object_mostly_outside_has_no_label(x: float, labelled: bool) -> None:
     assert bool(stand_squares((x, 10.0, 40))) is labelled
 
@@ -127,11 +161,15 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     other = digests(make_demo(tmp_path / "c", **FEW, seed=4))
     assert not {other[name] for name in other if name.endswith(".png")} & set(first.values())
     more = digests(make_demo(tmp_path / "d", train=3, val=2, size=64, seed=3))
-    assert {name: more[name] for name in first if name != MARKER} == {n: d for n, d in first.items() if n != MARKER}
+    assert {name: more[name] for name in first if name != MARKER} == {
+        n: d for n, d in first.items() if n != MARKER
+    }
     assert first["images/train/0000.png"] != first["images/val/0000.png"]
 
 
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt(), None])  # None: imwrite returns False
+@pytest.mark.parametrize(
+    "failure", [OSError("disk full"), KeyboardInterrupt(), None]
+)  # None: imwrite returns False
 def test_interrupted_build_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException | None
 ) -> None:
@@ -223,7 +261,9 @@ def test_anything_else_is_refused_and_kept(tmp_path: Path, spoil: str) -> None:
         ({"seed": None}, TypeError),
     ],
 )
-def test_bad_arguments(tmp_path: Path, arguments: dict[str, object], error: type[Exception]) -> None:
+def test_bad_arguments(
+    tmp_path: Path, arguments: dict[str, object], error: type[Exception]
+) -> None:
     (name,) = arguments
     with pytest.raises(error, match=f"make_demo: {name} must be"):
         make_demo(tmp_path / "set", **arguments)  # type: ignore[arg-type]
@@ -248,14 +288,23 @@ print(json.dumps([str(found["path"]), found["train"], found["val"], found["names
 
 
 def test_packaged_yaml_draws_the_set_offline(tmp_path: Path) -> None:
-    """In an interpreter of its own, so that neither its settings nor its closed network reach anything else."""
+    """In an interpreter of its own, so that neither its settings nor its closed network reach
+    anything else.
+    """
     datasets = tmp_path / "datasets"
     config = tmp_path / "config"
     config.mkdir()  # older Ultralytics turns to a shared folder when it is missing
     paths = os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "YOLO_CONFIG_DIR": str(config), "YOLO_OFFLINE": "true", "PYTHONPATH": paths}
+    environment = {
+        **os.environ,
+        "YOLO_CONFIG_DIR": str(config),
+        "YOLO_OFFLINE": "true",
+        "PYTHONPATH": paths,
+    }
     command = [sys.executable, "-c", OFFLINE, str(REPO / "data" / "scsa-demo.yaml"), str(datasets)]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     path, train, val, names = json.loads(done.stdout.splitlines()[-1])
     assert Path(path) == datasets / "scsa-demo"

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from scsa_yolo.datasets import show
-from scsa_yolo.datasets.read_layout import load_layout
-from scsa_yolo.datasets.show_draw import draw_sheet, pick
+from scsa_yolo.datasets.layout.dataset import load_layout
+from scsa_yolo.datasets.show.command import command as show
+from scsa_yolo.datasets.show.draw import draw_sheet, pick
 
 
 def run(*args: object) -> int:
@@ -81,7 +81,11 @@ def test_picks() -> None:
     ],
 )
 def test_wrong_calls(
-    tiny_data: Path, yolo_home: Any, capsys: pytest.CaptureFixture[str], args: tuple[str, ...], message: str
+    tiny_data: Path,
+    yolo_home: Any,
+    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, ...],
+    message: str,
 ) -> None:
     assert run(tiny_data, *args) == 2
     error = capsys.readouterr().err

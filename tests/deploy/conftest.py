@@ -14,15 +14,21 @@ GAIN = 1.5  # a little less than what SiLU takes from a normal distribution
 
 
 def enliven(model: torch.nn.Module) -> None:
-    """Move parameters and buffers, and let signals through: outputs of a fresh detector hardly depend on its features.
+    """Move parameters and buffers, and let signals through: outputs of a fresh detector hardly
+    depend on its features.
 
-    Convolutions keep the size of what they pass on, and class scores spread around a twentieth, without ties at 0 or 1.
+    Convolutions keep the size of what they pass on, and class scores spread around a twentieth,
+    without ties at 0 or 1.
     """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad:  # DFL's holds numbers to count by
-                module.weight.normal_(0, GAIN / module.weight[0].numel() ** 0.5, generator=generator)
+            if (
+                isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad
+            ):  # DFL's holds numbers to count by
+                module.weight.normal_(
+                    0, GAIN / module.weight[0].numel() ** 0.5, generator=generator
+                )
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if tensor.is_floating_point() and "dfl" not in name:
                 noise = torch.randn(2, *tensor.shape, generator=generator)
@@ -34,7 +40,9 @@ def enliven(model: torch.nn.Module) -> None:
 
 
 def run_heads(model: torch.nn.Module, pictures: torch.Tensor) -> None:
-    """Run a model by each head that it has: Ultralytics' versions differ in which is the default."""
+    """Run a model by each head that it has: Ultralytics' versions differ in which is the
+    default.
+    """
     if getattr(model.model[-1], "one2one_cv3", None) is None:
         model(pictures)
         return

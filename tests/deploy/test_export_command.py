@@ -1,4 +1,6 @@
-"""``scsa-yolo export`` as a user types it: what it writes, its exit codes, and what it leaves as it was."""
+"""``scsa-yolo export`` as a user types it: what it writes, its exit codes, and what it leaves as it
+was.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +32,30 @@ def picture(tmp_path: Path) -> Path:
 def test_an_option_that_the_format_does_not_take(
     checkpoint: Path, export_command: Run, picture: Path, capsys: Any
 ) -> None:
-    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "opset=17", "--images", picture) == 1
+    assert (
+        export_command(
+            checkpoint, "--format", "torchscript", "imgsz=64", "opset=17", "--images", picture
+        )
+        == 1
+    )
     assert "not made: torchscript: the export failed: AssertionError" in capsys.readouterr().err
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.pt", "picture.png"]
 
 
-def test_torchscript_passes(checkpoint: Path, export_command: Run, picture: Path, capsys: Any) -> None:
-    assert export_command(f"model={checkpoint}", "imgsz=64", "format=torchscript", "--images", picture) == 0
+def test_torchscript_passes(
+    checkpoint: Path, export_command: Run, picture: Path, capsys: Any
+) -> None:
+    assert (
+        export_command(f"model={checkpoint}", "imgsz=64", "format=torchscript", "--images", picture)
+        == 0
+    )
     shown = capsys.readouterr()
     assert "10 SCSA" in shown.out
     assert re.search(r"torchscript +float32 +1x3x64x64 .* equal", shown.out)
     assert "[1/1] torchscript: comparing raw outputs" in shown.err
-    report = json.loads((checkpoint.parent / "best_torchscript_parity.json").read_text(encoding="utf-8"))
+    report = json.loads(
+        (checkpoint.parent / "best_torchscript_parity.json").read_text(encoding="utf-8")
+    )
     assert report["verdict"] == "equal"
     assert report["images"] == ["picture.png"]
     assert report["boxes"]["pytorch"] == report["boxes"]["matched95"] == report["boxes"]["exported"]
@@ -53,39 +67,64 @@ def test_torchscript_passes(checkpoint: Path, export_command: Run, picture: Path
 
 
 def test_a_model_without_our_modules_exports_as_stock_does(
-    make_checkpoint: Callable[[str], Path], tmp_path: Path, export_command: Run, picture: Path, capsys: Any
+    make_checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    export_command: Run,
+    picture: Path,
+    capsys: Any,
 ) -> None:
     file = tmp_path / "stock.pt"
     file.write_bytes(make_checkpoint("yolov8n").read_bytes())
     assert export_command(file, "--format", "torchscript", "imgsz=64", "--images", picture) == 0
-    assert "no attention module of scsa_yolo in this model: it exports as stock does" in capsys.readouterr().out
+    assert (
+        "no attention module of scsa_yolo in this model: it exports as stock does"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_wrong_graph_is_found(
-    checkpoint: Path, export_command: Run, picture: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    export_command: Run,
+    picture: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The exported file is another model: its weights are moved after the copy to compare with was made."""
+    """The exported file is another model: its weights are moved after the copy to compare with was
+    made.
+    """
     look = export_room._look
 
     def tamper(exporter: Any) -> Any:
         seen = look(exporter)
         with torch.no_grad():
-            for name, tensor in (*exporter.model.named_parameters(), *exporter.model.named_buffers()):
+            for name, tensor in (
+                *exporter.model.named_parameters(),
+                *exporter.model.named_buffers(),
+            ):
                 if ".attn." in name:
                     tensor.add_(1.0)
         return seen
 
     monkeypatch.setattr(export_room, "_look", tamper)
-    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) == 1
+    assert (
+        export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) == 1
+    )
     shown = capsys.readouterr().out
     assert "differs" in shown
     assert re.search(r"torchscript: raw outputs differ by \S+ of their scale", shown)
-    assert json.loads((checkpoint.parent / "best_torchscript_parity.json").read_text())["verdict"] == "differs"
+    assert (
+        json.loads((checkpoint.parent / "best_torchscript_parity.json").read_text())["verdict"]
+        == "differs"
+    )
 
 
 @pytest.mark.parametrize("moment", ["tracing", "moving"])
 def test_an_export_that_fails_midway_leaves_earlier_files(
-    checkpoint: Path, export_command: Run, picture: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    checkpoint: Path,
+    export_command: Run,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
 ) -> None:
     from ultralytics.engine.exporter import Exporter
 
@@ -99,10 +138,18 @@ def test_an_export_that_fails_midway_leaves_earlier_files(
     if moment == "tracing":
         monkeypatch.setattr(Exporter, "export_torchscript", fail)
     else:
-        monkeypatch.setattr(export_room.os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("busy")))
-    assert export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) != 0
+        monkeypatch.setattr(
+            export_room.os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError("busy"))
+        )
+    assert (
+        export_command(checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture) != 0
+    )
     assert earlier.read_text() == "the earlier export"
-    assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["best.pt", "best.torchscript", "picture.png"]
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
+        "best.pt",
+        "best.torchscript",
+        "picture.png",
+    ]
 
 
 def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
@@ -115,20 +162,39 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_missing_runtime_goes_on_with_the_others(
-    checkpoint: Path, export_command: Run, picture: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    export_command: Run,
+    picture: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     find = runtimes.importlib.util.find_spec
-    monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
-    assert export_command(checkpoint, "--format", "openvino,torchscript", "imgsz=64", "--images", picture) == 1
+    monkeypatch.setattr(
+        runtimes.importlib.util,
+        "find_spec",
+        lambda name: None if name == "openvino" else find(name),
+    )
+    assert (
+        export_command(
+            checkpoint, "--format", "openvino,torchscript", "imgsz=64", "--images", picture
+        )
+        == 1
+    )
     shown = capsys.readouterr()
-    assert "[1/2] openvino: not made: openvino needs openvino. Type: pip install 'scsa-yolo[export]'" in shown.err
+    assert (
+        "[1/2] openvino: not made: openvino needs openvino. Type: pip install 'scsa-yolo[export]'"
+        in shown.err
+    )
     assert re.search(r"torchscript .* equal", shown.out)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--format", "onxx"], r"unknown format 'onxx' \(did you mean onnx\?\)\. Known: torchscript, onnx"),
+        (
+            ["--format", "onxx"],
+            r"unknown format 'onxx' \(did you mean onnx\?\)\. Known: torchscript, onnx",
+        ),
         (["imgz=64"], r"'imgz' is no argument \(did you mean imgsz"),
         (["epochs=3"], "'epochs' is an argument of yolo, but not of an export"),
         (["imgsz"], "'imgsz' needs a value"),

@@ -46,12 +46,20 @@ def run(net: Any, images: np.ndarray) -> torch.Tensor:
 
 
 def test_one_layer_changes_the_output_and_is_put_back(net: Any, images: np.ndarray) -> None:
-    ranges, before, plain = int8.calibrate(net, torch.from_numpy(images)), state(net), run(net, images)
+    ranges, before, plain = (
+        int8.calibrate(net, torch.from_numpy(images)),
+        state(net),
+        run(net, images),
+    )
     assert set(ranges) == set(int8.layer_names(net))
     for layer in ("model.0.conv", "model.2.m.0.attn"):
         with int8.fake_quantized(net, [layer], ranges):
             assert not torch.equal(run(net, images), plain)
-            changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+            changed = {
+                name
+                for name, tensor in net.state_dict().items()
+                if not torch.equal(tensor, before[name])
+            }
             assert changed
             assert all(name.startswith(layer) for name in changed)
         assert torch.equal(run(net, images), plain)
@@ -59,41 +67,61 @@ def test_one_layer_changes_the_output_and_is_put_back(net: Any, images: np.ndarr
 
 
 def test_put_back_after_an_error(net: Any, images: np.ndarray) -> None:
-    ranges, before, plain = int8.calibrate(net, torch.from_numpy(images)), state(net), run(net, images)
+    ranges, before, plain = (
+        int8.calibrate(net, torch.from_numpy(images)),
+        state(net),
+        run(net, images),
+    )
     says = r"no layer 'model\.99' to quantize; it has model\.0\.conv"
-    with pytest.raises(ValueError, match=says), int8.fake_quantized(net, ["model.0.conv", "model.99"], ranges):
+    with (
+        pytest.raises(ValueError, match=says),
+        int8.fake_quantized(net, ["model.0.conv", "model.99"], ranges),
+    ):
         pass
-    with pytest.raises(RuntimeError, match="mine"), int8.fake_quantized(net, ["model.0.conv"], ranges):
+    with (
+        pytest.raises(RuntimeError, match="mine"),
+        int8.fake_quantized(net, ["model.0.conv"], ranges),
+    ):
         raise RuntimeError("mine")
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert torch.equal(run(net, images), plain)
 
 
 def test_rounding_by_hand() -> None:
-    """Weights: 127 steps to the largest of each output channel. Activations: 255 steps, 0 among the values."""
+    """Weights: 127 steps to the largest of each output channel. Activations: 255 steps, 0 among the
+    values.
+    """
     weight = torch.tensor([[1.0, 0.004, -0.5], [254.0, 3.1, 2.9]])
     expected = torch.tensor([[127, 1, -64], [127, 2, 1]]) * torch.tensor([[1 / 127], [2.0]])
     assert torch.allclose(int8._round_weight(weight), expected)
     x = torch.tensor([-1.0, 0.0, 0.011, 1.55, 9.0])
-    assert torch.allclose(int8._round(x, -0.55, 2.0), torch.tensor([-0.55, 0.0, 0.01, 1.55, 2.0]), atol=1e-6)
+    assert torch.allclose(
+        int8._round(x, -0.55, 2.0), torch.tensor([-0.55, 0.0, 0.01, 1.55, 2.0]), atol=1e-6
+    )
     assert torch.equal(int8._round(torch.zeros(3), 0.0, 0.0), torch.zeros(3))
 
 
 def test_percentiles_narrow_the_ranges(net: Any, images: np.ndarray) -> None:
     x = torch.from_numpy(images)
     full, narrow = int8.calibrate(net, x), int8.calibrate(net, x, 95.0)
-    assert all(narrow[name][0] >= full[name][0] and narrow[name][1] <= full[name][1] for name in full)
+    assert all(
+        narrow[name][0] >= full[name][0] and narrow[name][1] <= full[name][1] for name in full
+    )
     assert narrow["model.0.conv"] != full["model.0.conv"]
     with pytest.raises(ValueError, match="percentile must be above 50"):
         int8.calibrate(net, x, 1.0)
 
 
-def test_report_names_every_layer_and_the_worst_first(net: Any, images: np.ndarray, tmp_path: Path) -> None:
+def test_report_names_every_layer_and_the_worst_first(
+    net: Any, images: np.ndarray, tmp_path: Path
+) -> None:
     said: list[str] = []
     losses = int8.layer_report(net, images[:1], calibration=images, conf=1e-5, say=said.append)
     assert {loss.layer for loss in losses} == set(int8.layer_names(net))
     assert len(said) == len(losses)
-    assert [loss.raw_mean for loss in losses] == sorted((loss.raw_mean for loss in losses), reverse=True)
+    assert [loss.raw_mean for loss in losses] == sorted(
+        (loss.raw_mean for loss in losses), reverse=True
+    )
     attention = [loss for loss in losses if loss.attention]
     assert len(attention) == 10
     assert {loss.kind for loss in attention} == {"SCSA"}
@@ -133,7 +161,9 @@ def test_quantized_file_keeps_the_attention_in_float(
     assert all("/attn/" in name for name in kept)
     for file in (everything, gates):
         nodes = onnx.load(file).graph.node
-        rounded = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+        rounded = {
+            name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output
+        }
         weighted = [node for node in nodes if node.op_type == "Conv"]
         inside = [node.input[1] in rounded for node in weighted if "/attn/" in node.name]
         assert (all if file == everything else any)(inside) is (file == everything)
@@ -144,7 +174,9 @@ def test_quantized_file_keeps_the_attention_in_float(
         assert {prop.key for prop in onnx.load(file).metadata_props} >= {"names", "stride"}
 
 
-def test_unknown_parts_are_named_and_files_stay(exported: Path, images: np.ndarray, tmp_path: Path, needs: Any) -> None:
+def test_unknown_parts_are_named_and_files_stay(
+    exported: Path, images: np.ndarray, tmp_path: Path, needs: Any
+) -> None:
     needs("onnx", "onnxruntime")
     target = tmp_path / "int8.onnx"
     target.write_bytes(b"earlier")

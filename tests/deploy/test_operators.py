@@ -1,4 +1,6 @@
-"""What TensorRT takes, by NVIDIA's list: exports of our detectors pass, and graphs that break a rule are found."""
+"""What TensorRT takes, by NVIDIA's list: exports of our detectors pass, and graphs that break a
+rule are found.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         model.save(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracers' notes
-            settings = {"imgsz": (128, 160), "dynamic": dynamic, "simplify": simplify, "device": "cpu"}
+            settings = {
+                "imgsz": (128, 160),
+                "dynamic": dynamic,
+                "simplify": simplify,
+                "device": "cpu",
+            }
             return Path(type(model)(file).export(format="onnx", **settings))
 
     return export
@@ -46,14 +53,26 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         ("rtdetr-r18-scsa", False),
     ],
 )
-def test_our_exports_pass(exported: Any, needs: Any, name: str, simplify: bool, dynamic: bool) -> None:
+def test_our_exports_pass(
+    exported: Any, needs: Any, name: str, simplify: bool, dynamic: bool
+) -> None:
     needs("onnxslim")
     file = exported(name, dynamic, simplify)
-    assert any("attn" in node.name for node in onnx.load(file).graph.node), "the graph has no attention to check"
-    for release in versions() if name == "yolov8n-scsa" else versions()[:1]:  # the oldest allows least
+    assert any("attn" in node.name for node in onnx.load(file).graph.node), (
+        "the graph has no attention to check"
+    )
+    for release in (
+        versions() if name == "yolov8n-scsa" else versions()[:1]
+    ):  # the oldest allows least
         found = unsupported(file, release)
-        if name.startswith("rtdetr") and dynamic:  # Ultralytics' decoder, without us too, limits indices
-            decoder = [finding for finding in found if finding.operator == "Clip" and "attn" not in finding.node]
+        if (
+            name.startswith("rtdetr") and dynamic
+        ):  # Ultralytics' decoder, without us too, limits indices
+            decoder = [
+                finding
+                for finding in found
+                if finding.operator == "Clip" and "attn" not in finding.node
+            ]
             assert len(decoder) in (0, 2)  # none in earlier releases
             found = [finding for finding in found if finding not in decoder]
         assert not found, "\n".join(map(str, found))
@@ -71,12 +90,17 @@ def graph(
 
     entry = helper.make_tensor_value_info("x", FLOAT, shape)
     out = helper.make_tensor_value_info("y", FLOAT, None)
-    given = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+    given = [
+        onnx.numpy_helper.from_array(np.asarray(value), name)
+        for name, value in (constants or {}).items()
+    ]
     made = helper.make_graph(list(nodes), "g", [entry], [out], given)
     file = tmp_path / "g.onnx"
     onnx.save(
         helper.make_model(
-            made, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("my.own", 1)], ir_version=10
+            made,
+            opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("my.own", 1)],
+            ir_version=10,
         ),
         file,
     )
@@ -84,7 +108,9 @@ def graph(
 
 
 def node(operator: str, inputs: str, outputs: str = "y", **attributes: Any) -> Any:
-    return helper.make_node(operator, inputs.split(), outputs.split(), name=operator.lower(), **attributes)
+    return helper.make_node(
+        operator, inputs.split(), outputs.split(), name=operator.lower(), **attributes
+    )
 
 
 CASES = {
@@ -130,9 +156,11 @@ def test_breaking_a_rule_is_found(tmp_path: Path, case: str) -> None:
     nodes, constants, says = CASES[case]
     types = {float: np.float32, int: np.int64}
     given = {
-        name: np.int8(3)
-        if value == "int8"
-        else np.array(value, types[type(value[0] if isinstance(value, list) else value)])
+        name: (
+            np.int8(3)
+            if value == "int8"
+            else np.array(value, types[type(value[0] if isinstance(value, list) else value)])
+        )
         for name, value in constants.items()
     }
     found = [str(finding) for finding in unsupported(graph(tmp_path, *nodes, constants=given))]
@@ -147,7 +175,9 @@ def test_sizes_of_the_input_may_give_sizes(tmp_path: Path) -> None:
 
 def test_opset(tmp_path: Path) -> None:
     file = graph(tmp_path, node("Relu", "x"), opset=21)
-    assert [str(f) for f in unsupported(file)] == ["opset (file): TensorRT 10.1 takes opsets 9 to 20, the file has 21"]
+    assert [str(f) for f in unsupported(file)] == [
+        "opset (file): TensorRT 10.1 takes opsets 9 to 20, the file has 21"
+    ]
     assert unsupported(file, "10.15") == []
 
 
@@ -163,7 +193,9 @@ def test_lists_say_version_and_date() -> None:
     assert new.constant_inputs["Slice"] == []
 
 
-@pytest.mark.parametrize(("name", "says"), [("missing.onnx", "no such file"), ("broken.onnx", "not an ONNX model")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("missing.onnx", "no such file"), ("broken.onnx", "not an ONNX model")]
+)
 def test_bad_files(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises((OSError, ValueError), match=says):
@@ -195,7 +227,10 @@ def test_trtexec_refuses_what_cannot_run(tmp_path: Path) -> None:
         Range(64, 32, 96)
     nodes, best = [node("Flatten", "x", "f"), node("TopK", "f k", "y i")], {"k": np.array([300])}
     file = graph(tmp_path, *nodes, shape=("n", 3, "h", "w"), constants=best)
-    with pytest.raises(ValueError, match=r"best 300 of all anchors, and 64 x 64 pixels have 84; the least size is 128"):
+    with pytest.raises(
+        ValueError,
+        match=r"best 300 of all anchors, and 64 x 64 pixels have 84; the least size is 128",
+    ):
         trtexec(file, Range(64, 640, 640))
     assert anchors(128) == 256 + 64 + 16
     assert "128x128" in trtexec(file, Range(128, 640, 640))

@@ -1,4 +1,6 @@
-"""What counts as equal: outputs by kind of column, rows that change their order, boxes in pairs, tolerances."""
+"""What counts as equal: outputs by kind of column, rows that change their order, boxes in pairs,
+tolerances.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ ROWS = Layout(axis=2, kinds=(4, 5, 6), selected=True)
 
 def dense(rng: np.random.Generator) -> np.ndarray:
     """Boxes in pixels and scores: (2, 4 + 3, 50)."""
-    return np.concatenate([rng.uniform(0, 640, (2, 4, 50)), rng.uniform(0, 0.9, (2, 3, 50))], axis=1).astype(np.float32)
+    return np.concatenate(
+        [rng.uniform(0, 640, (2, 4, 50)), rng.uniform(0, 0.9, (2, 3, 50))], axis=1
+    ).astype(np.float32)
 
 
 def rows(rng: np.random.Generator, count: int = 300) -> np.ndarray:
@@ -47,8 +51,12 @@ def test_an_error_counts_by_its_kind_of_column() -> None:
     score, box = output.copy(), output.copy()
     score[0, 5, 7] += 0.5
     box[0, 2, 7] += 0.5
-    assert compare_raw([output], [score], DENSE).max_rel == pytest.approx(0.5 / output[:, 4:].max(), rel=1e-4)
-    assert compare_raw([output], [box], DENSE).max_rel == pytest.approx(0.5 / output[:, :4].max(), rel=1e-4)
+    assert compare_raw([output], [score], DENSE).max_rel == pytest.approx(
+        0.5 / output[:, 4:].max(), rel=1e-4
+    )
+    assert compare_raw([output], [box], DENSE).max_rel == pytest.approx(
+        0.5 / output[:, :4].max(), rel=1e-4
+    )
     assert compare_raw([output], [score], Layout()).max_rel < 1e-3, "in one scale it would pass"
 
 
@@ -88,7 +96,9 @@ def test_rows_of_one_score_at_the_cut_may_be_others() -> None:
     assert compare_raw([output], [other], replace(ROWS, score=4)).max_rel < 1e-3
     assert compare_raw([output], [other], ROWS).max_rel > 0.01
     other[0, :15, :4] = rng.uniform(0, 640, (15, 4))
-    assert compare_raw([output], [other], replace(ROWS, score=4)).max_rel > 0.01, "these were not at the cut"
+    assert compare_raw([output], [other], replace(ROWS, score=4)).max_rel > 0.01, (
+        "these were not at the cut"
+    )
 
 
 def test_outputs_that_cannot_be_compared_say_so() -> None:
@@ -111,7 +121,13 @@ def test_boxes_pair_by_class_and_overlap() -> None:
     expected = boxes((0, 0, 100, 0.9, 0), (300, 0, 100, 0.8, 1), (0, 300, 100, 0.7, 2))
     got = boxes((0, 300, 100, 0.7, 3), (302, 1, 100, 0.75, 1), (20, 0, 100, 0.9, 0))
     found = compare_boxes([expected], [got], threshold=0.25, slack=0.01)
-    assert (found.pytorch, found.exported, found.matched50, found.matched95, found.lost) == (3, 3, 2, 0, 2)
+    assert (found.pytorch, found.exported, found.matched50, found.matched95, found.lost) == (
+        3,
+        3,
+        2,
+        0,
+        2,
+    )
     assert found.score == pytest.approx(0.05)
     assert found.shift == pytest.approx(20)
 
@@ -121,7 +137,9 @@ def test_boxes_at_the_threshold_need_no_counterpart() -> None:
     other = boxes((0, 0, 10, 0.9, 0))
     assert compare_boxes([one], [other], threshold=0.25, slack=0.005).lost == 0
     assert compare_boxes([one], [other], threshold=0.25, slack=0.001).lost == 1
-    assert compare_boxes([one], [other], threshold=0.1, slack=0.005, most=2).lost == 0, "more were not asked for"
+    assert compare_boxes([one], [other], threshold=0.1, slack=0.005, most=2).lost == 0, (
+        "more were not asked for"
+    )
 
 
 def test_no_boxes_prove_nothing() -> None:
@@ -146,7 +164,9 @@ def test_no_boxes_prove_nothing() -> None:
         ("float32", RawParity(problem="output 0 is gone"), None, None, "is gone"),
     ],
 )
-def test_tolerances(precision: str, raw: RawParity, found: BoxParity | None, change: float | None, told: str) -> None:
+def test_tolerances(
+    precision: str, raw: RawParity, found: BoxParity | None, change: float | None, told: str
+) -> None:
     failed = failures(precision, [raw], found, change)
     assert len(failed) == bool(told)
     assert told in "".join(failed)

@@ -34,7 +34,10 @@ def images() -> np.ndarray:
 def test_a_module_gives_its_tensors_in_order(images: np.ndarray) -> None:
     runner = load(Two(), threads=1)
     outputs = runner(images)
-    assert [(part.shape, part.dtype.kind) for part in outputs] == [((2, 4, 5, 7), "f"), ((2, 5, 7), "i")]
+    assert [(part.shape, part.dtype.kind) for part in outputs] == [
+        ((2, 4, 5, 7), "f"),
+        ((2, 5, 7), "i"),
+    ]
     assert (runner.name, runner.version) == ("PyTorch", torch.__version__)
 
 
@@ -58,12 +61,16 @@ def test_torchscript(images: np.ndarray, tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_onnx(images: np.ndarray, tmp_path: Path, needs: Callable[..., None], dtype: torch.dtype) -> None:
+def test_onnx(
+    images: np.ndarray, tmp_path: Path, needs: Callable[..., None], dtype: torch.dtype
+) -> None:
     needs("onnx", "onnxruntime")
     file, module = tmp_path / "m.onnx", nn.Conv2d(3, 4, 1).eval()
     expected = load(module)(images)[0]
     example, open_axes = torch.zeros(1, 3, 4, 4, dtype=dtype), {"x": {0: "batch", 2: "h", 3: "w"}}
-    torch.onnx.export(module.to(dtype), (example,), file, input_names=["x"], dynamic_axes=open_axes, dynamo=False)
+    torch.onnx.export(
+        module.to(dtype), (example,), file, input_names=["x"], dynamic_axes=open_axes, dynamo=False
+    )
     runner = load(file, threads=1)
     assert runner.shape == (None, 3, None, None)
     (output,) = runner(images)
@@ -78,15 +85,21 @@ def test_openvino(images: np.ndarray, tmp_path: Path, needs: Callable[..., None]
 
     module, folder = nn.Conv2d(3, 4, 1).eval(), tmp_path / "m_openvino_model"
     traced = torch.jit.trace(module, torch.zeros(1, 3, 4, 4))
-    openvino.save_model(openvino.convert_model(traced, example_input=torch.zeros(1, 3, 4, 4)), folder / "m.xml")
+    openvino.save_model(
+        openvino.convert_model(traced, example_input=torch.zeros(1, 3, 4, 4)), folder / "m.xml"
+    )
     runner = load(folder, threads=1)
-    np.testing.assert_allclose(runner(images)[0], load(module)(images)[0], atol=2e-3)  # the file holds float16
+    np.testing.assert_allclose(
+        runner(images)[0], load(module)(images)[0], atol=2e-3
+    )  # the file holds float16
     (folder / "other.xml").write_text("")
     with pytest.raises(ValueError, match=r"must hold one \.xml file, it holds 2"):
         load(folder)
 
 
-def test_a_missing_runtime_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtimes.importlib.util, "find_spec", lambda name: None)
     (tmp_path / "m.onnx").write_bytes(b"")
     with pytest.raises(MissingRuntime, match=r"pip install 'scsa-yolo\[export\]'"):
@@ -110,5 +123,7 @@ def test_unknown_and_absent_files(tmp_path: Path) -> None:
 
 def test_an_engine_is_read_behind_its_metadata() -> None:
     text = b'{"stride": 32}'
-    assert runtimes._without_metadata(len(text).to_bytes(4, "little") + text + b"engine") == b"engine"
+    assert (
+        runtimes._without_metadata(len(text).to_bytes(4, "little") + text + b"engine") == b"engine"
+    )
     assert runtimes._without_metadata(b"ftrt....") == b"ftrt...."

@@ -12,7 +12,9 @@ REPO = Path(__file__).parents[2]
 
 
 def test_the_page_shows_the_table() -> None:
-    assert support_table() in (REPO / "docs" / "deploy.md").read_text(encoding="utf-8"), "put support_table() there"
+    assert support_table() in (REPO / "docs" / "deploy.md").read_text(encoding="utf-8"), (
+        "put support_table() there"
+    )
 
 
 @pytest.mark.parametrize("one", SUPPORT, ids=lambda one: f"{one.format} {one.option}")

@@ -1,4 +1,6 @@
-"""One trained checkpoint for all end-to-end tests, made as a user would, in a folder without any of our files."""
+"""One trained checkpoint for all end-to-end tests, made as a user would, in a folder without any of
+our files.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def quick() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def workplace(
-    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Any], make_data: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    make_home: Callable[[Path], Any],
+    make_data: Callable[..., Path],
 ) -> Workplace:
     """Train for one epoch, be killed, resume with the ``yolo`` command."""
     home = make_home(tmp_path_factory.mktemp("e2e") / "home")

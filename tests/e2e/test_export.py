@@ -34,7 +34,9 @@ def exported(workplace: Any, tmp_path: Path, *settings: str) -> Path:
     copy = tmp_path / "model.pt"
     copy.write_bytes(workplace.best.read_bytes())
     script = REPO / "export.py"
-    workplace.home.run(sys.executable, script, f"model={copy}", "format=onnx", "device=cpu", *settings)
+    workplace.home.run(
+        sys.executable, script, f"model={copy}", "format=onnx", "device=cpu", *settings
+    )
     return copy.with_suffix(".onnx")
 
 
@@ -42,11 +44,13 @@ def run(file: Path, images: torch.Tensor) -> torch.Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    (output, *_) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    output, *_ = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     return torch.from_numpy(output.astype(np.float32))
 
 
-def parity(file: Path, model: torch.nn.Module, *shape: int, dtype: torch.dtype = torch.float32) -> float:
+def parity(
+    file: Path, model: torch.nn.Module, *shape: int, dtype: torch.dtype = torch.float32
+) -> float:
     """The largest difference of ONNX Runtime from PyTorch, relative to the largest output."""
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), warnings.catch_warnings():
@@ -62,7 +66,9 @@ def test_static(workplace: Any, model: Any, tmp_path: Path) -> None:
 
 
 def test_dynamic(workplace: Any, model: Any, tmp_path: Path) -> None:
-    """Exported at 64 pixels, where P5 is 2 x 2, and run where every map is larger, smaller, or not square."""
+    """Exported at 64 pixels, where P5 is 2 x 2, and run where every map is larger, smaller, or not
+    square.
+    """
     file = exported(workplace, tmp_path, "imgsz=64", "dynamic=True")
     for shape in ((1, 3, 64, 64), (2, 3, 320, 256), (1, 3, 32, 640), (3, 3, 128, 96)):
         assert parity(file, model, *shape) < 1e-5, shape
@@ -72,6 +78,8 @@ def test_half(workplace: Any, model: Any, tmp_path: Path) -> None:
     file = exported(workplace, tmp_path, "imgsz=96", "quantize=16")
     import onnxruntime
 
-    kind = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).get_inputs()[0].type
+    kind = (
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).get_inputs()[0].type
+    )
     dtype = torch.float16 if "float16" in kind else torch.float32
     assert parity(file, model, 1, 3, 96, 96, dtype=dtype) < 5e-3

@@ -1,4 +1,6 @@
-"""A module of somebody else's package: picked up through its entry point, a row at once, trains and reloads."""
+"""A module of somebody else's package: picked up through its entry point, a row at once, trains and
+reloads.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def install(folder: Path, name: str, entry_points: str, code: str = "") -> None:
     (folder / f"{name}.py").write_text(code)
     metadata = folder / f"{name}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+    )
     (metadata / "entry_points.txt").write_text(entry_points)
 
 
@@ -48,13 +52,16 @@ def site(tmp_path: Path) -> str:
 
 def test_it_is_a_row_and_trains(yolo_home: Any, site: str, tiny_data: Path) -> None:
     yolo_home.python(
-        "from scsa_yolo.graft import graft, to_yaml; from pathlib import Path;"
-        "Path('yolov8n-gate.yaml').write_text(to_yaml(graft('yolov8n.yaml', 'GATE', bias=2.0), header='GATE'))",
+        "from scsa_yolo.grafting import graft, to_yaml; from pathlib import"
+        " Path;Path('yolov8n-gate.yaml').write_text(to_yaml(graft('yolov8n.yaml', 'GATE',"
+        " bias=2.0), header='GATE'))",
         PYTHONPATH=site,
     )
     where = (f"project={yolo_home.folder}", "name=run")
     settings = ("imgsz=64", "epochs=1", "batch=4", "device=cpu", "plots=False", *where)
-    done = yolo_home.yolo("train", "model=yolov8n-gate.yaml", f"data={tiny_data}", *settings, PYTHONPATH=site)
+    done = yolo_home.yolo(
+        "train", "model=yolov8n-gate.yaml", f"data={tiny_data}", *settings, PYTHONPATH=site
+    )
     assert "C2f_GATE" in done.text
     code = (
         "import os; os.environ['ULTRALYTICS_SAFE_LOAD'] = '1';"
@@ -67,7 +74,7 @@ def test_it_is_a_row_and_trains(yolo_home: Any, site: str, tiny_data: Path) -> N
 def test_it_is_an_injection_and_passes_the_check(run_python: Callable[..., Any], site: str) -> None:
     code = (
         "from torchvision.models import resnet18\n"
-        "from scsa_yolo.inject import inject\n"
+        "from scsa_yolo.injection import inject\n"
         "from scsa_yolo.testing import check_attention\n"
         "model = inject(resnet18(), 'GATE', bias=1.0)\n"
         "print('gates', sum(type(m).__name__ == 'Gate' for m in model.modules()))\n"
@@ -76,9 +83,13 @@ def test_it_is_an_injection_and_passes_the_check(run_python: Callable[..., Any],
     assert run_python(code, PYTHONPATH=site).lines("gates") == ["gates 8"]
 
 
-def test_a_broken_one_is_named_and_does_no_harm(run_python: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_broken_one_is_named_and_does_no_harm(
+    run_python: Callable[..., Any], tmp_path: Path
+) -> None:
     install(tmp_path / "site", "their_broken", BROKEN)
-    code = "from scsa_yolo import attention_names as n; print('names', 'SCSA' in n(), 'BROKEN' in n())"
+    code = (
+        "from scsa_yolo import attention_names as n; print('names', 'SCSA' in n(), 'BROKEN' in n())"
+    )
     done = run_python(code, PYTHONPATH=str(tmp_path / "site"))
     assert done.lines("names") == ["names True False"]
     assert "attention 'BROKEN' from no_such_module:Nothing was not loaded" in done.text

@@ -1,4 +1,6 @@
-"""Training with the stock commands: resume after a kill, transfer, other models, tune, and the repository's script."""
+"""Training with the stock commands: resume after a kill, transfer, other models, tune, and the
+repository's script.
+"""
 
 from __future__ import annotations
 
@@ -30,23 +32,39 @@ def test_resume_after_a_kill(workplace: Any) -> None:
     assert units(workplace.home, workplace.best) == 10
 
 
-def test_from_a_stock_checkpoint_with_musgd(yolo_home: Any, tiny_data: Path, quick: tuple[str, ...]) -> None:
+def test_from_a_stock_checkpoint_with_musgd(
+    yolo_home: Any, tiny_data: Path, quick: tuple[str, ...]
+) -> None:
     stock = yolo_home.folder / "my stock.pt"
-    yolo_home.python("import sys; from ultralytics import YOLO; YOLO('yolov8n.yaml').save(sys.argv[1])", stock)
+    yolo_home.python(
+        "import sys; from ultralytics import YOLO; YOLO('yolov8n.yaml').save(sys.argv[1])", stock
+    )
     settings = ("epochs=1", "optimizer=MuSGD", f"project={yolo_home.folder}", "name=run")
     done = yolo_home.yolo(
-        "train", "model=yolov8n-scsa.yaml", f"data={tiny_data}", f"pretrained={stock}", *quick, *settings
+        "train",
+        "model=yolov8n-scsa.yaml",
+        f"data={tiny_data}",
+        f"pretrained={stock}",
+        *quick,
+        *settings,
     )
-    assert re.search(r"scsa_yolo: 3\d\d of 355 stock tensors .*170 tensors in 10 attention modules are new", done.text)
+    assert re.search(
+        r"scsa_yolo: 3\d\d of 355 stock tensors .*170 tensors in 10 attention modules are new",
+        done.text,
+    )
     assert re.search(r"optimizer:\S* MuSGD\(", done.text)
     assert units(yolo_home, yolo_home.folder / "run" / "weights" / "best.pt") == 10
 
 
 def test_rtdetr_r18(yolo_home: Any, tiny_data: Path, quick: tuple[str, ...]) -> None:
-    """At 128 pixels, the smallest size in steps of 32 that has a position for each of the decoder's 300 queries."""
+    """At 128 pixels, the smallest size in steps of 32 that has a position for each of the decoder's
+    300 queries.
+    """
     settings = ("imgsz=128", "epochs=1", "optimizer=AdamW", "lr0=0.0001", "deterministic=False")
     place = (f"project={yolo_home.folder}", "name=run")
-    done = yolo_home.yolo("train", "model=rtdetr-r18-scsa.yaml", f"data={tiny_data}", *quick, *settings, *place)
+    done = yolo_home.yolo(
+        "train", "model=rtdetr-r18-scsa.yaml", f"data={tiny_data}", *quick, *settings, *place
+    )
     assert "ResNetVDLayer_SCSA (2 x SCSA, mid)" in done.text
     assert units(yolo_home, yolo_home.folder / "run" / "weights" / "best.pt") == 8
 
@@ -63,7 +81,14 @@ def test_train_py_with_blanks_in_paths_and_a_p6_model(
     model.parent.mkdir()
     stock = (ROOT / "cfg/models/v8/yolov8-p6.yaml").read_text(encoding="utf-8")
     model.write_text(re.sub(r" (C2f?),", r" \1_SCSA,", stock), encoding="utf-8")
-    command = (f"model={model}", f"data={data}", *quick, "epochs=1", f"project={tmp_path / 'my runs'}", "name=run")
+    command = (
+        f"model={model}",
+        f"data={data}",
+        *quick,
+        "epochs=1",
+        f"project={tmp_path / 'my runs'}",
+        "name=run",
+    )
     done = yolo_home.run(sys.executable, REPO / "train.py", *command, **off)
     assert "C2f_SCSA (1 x SCSA, mid)" in done.text
     assert units(yolo_home, tmp_path / "my runs" / "run" / "weights" / "best.pt") == 13

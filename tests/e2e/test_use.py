@@ -1,4 +1,6 @@
-"""A trained model in use: val, predict, track, a fresh process that knows nothing of us, safe loading."""
+"""A trained model in use: val, predict, track, a fresh process that knows nothing of us, safe
+loading.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of pictures 200 pixels high and 1280 wide: letterboxed at 640 they give P5 maps 4 high."""
+    """A folder of pictures 200 pixels high and 1280 wide: letterboxed at 640 they give P5 maps 4
+    high.
+    """
     folder = tmp_path_factory.mktemp("pictures")
     for index in range(3):
         picture = np.full((200, 1280, 3), 120, np.uint8)
@@ -43,7 +47,13 @@ def test_predict_a_wide_picture(safe: str, workplace: Any, pictures: Path) -> No
 def test_track(workplace: Any, pictures: Path, needs: Any) -> None:
     needs("lap")
     done = workplace.home.yolo(
-        "track", f"model={workplace.best}", f"source={pictures}", "imgsz=320", "device=cpu", "conf=0.001", "save=False"
+        "track",
+        f"model={workplace.best}",
+        f"source={pictures}",
+        "imgsz=320",
+        "device=cpu",
+        "conf=0.001",
+        "save=False",
     )
     assert done.text.count("64x320") == 3
 
@@ -64,4 +74,7 @@ model.train(data=sys.argv[2], epochs=1, imgsz=64, batch=4, workers=0, device="cp
         workplace.home.folder,
     )
     assert done.lines("units") == ["units 10"]
-    assert "355 of 355 stock tensors transferred; 170 of 170 attention tensors transferred" in done.text
+    assert (
+        "355 of 355 stock tensors transferred; 170 of 170 attention tensors transferred"
+        in done.text
+    )

@@ -1,6 +1,8 @@
-"""Distributed training: the worker file in a fresh interpreter, and two processes that end with one set of weights.
+"""Distributed training: the worker file in a fresh interpreter, and two processes that end with one
+set of weights.
 
-Ultralytics trains on several GPUs only. What it refuses on a CPU is replaced by :data:`ON_CPU`, in the test alone.
+Ultralytics trains on several GPUs only. What it refuses on a CPU is replaced by :data:`ON_CPU`, in
+the test alone.
 """
 
 from __future__ import annotations
@@ -100,7 +102,17 @@ def test_two_processes_end_with_equal_weights(workplace: Any, tmp_path: Path) ->
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port))
-    done = workplace.home.run(*launcher, script, workplace.data, workplace.home.folder, OMP_NUM_THREADS="1")
+    launcher = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        str(port),
+    )
+    done = workplace.home.run(
+        *launcher, script, workplace.data, workplace.home.folder, OMP_NUM_THREADS="1"
+    )
     assert done.lines("units") == ["units 10 learned True finite True"]
     assert done.lines("equal") == ["equal True"]

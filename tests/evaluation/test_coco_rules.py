@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from scsa_yolo.datasets.read_side import IgnoreBox
+from scsa_yolo.datasets.layout.side import IgnoreBox
 from scsa_yolo.evaluation.boxes import Detections, Truth
 from scsa_yolo.evaluation.coco_rules import CocoTable
 from scsa_yolo.evaluation.measure import condition_groups, measure_coco, measure_ultralytics
@@ -17,7 +17,9 @@ A, B, C = (10, 10, 30, 30), (40, 40, 60, 60), (70, 10, 90, 30)  # left, top, rig
 INNER = (44, 44, 50, 50)  # a ninth of B
 
 
-def truth(*boxes: tuple, ignore: tuple[IgnoreBox, ...] = (), image: str = "a", **conditions: str) -> Truth:
+def truth(
+    *boxes: tuple, ignore: tuple[IgnoreBox, ...] = (), image: str = "a", **conditions: str
+) -> Truth:
     """`boxes` are (corners, class)."""
     xyxy = np.array([box for box, _ in boxes], float).reshape(-1, 4)
     return Truth(image, 100, 100, xyxy, np.array([c for _, c in boxes], int), ignore, conditions)
@@ -30,7 +32,9 @@ def found(*boxes: tuple) -> Detections:
     return Detections.sorted(xyxy, scores, np.array([c for _, c, _ in boxes], int))
 
 
-def ap50(labelled: Truth, detections: Detections, classes: int = 2, honour: bool = True) -> float | None:
+def ap50(
+    labelled: Truth, detections: Detections, classes: int = 2, honour: bool = True
+) -> float | None:
     return CocoTable([(labelled, detections)], classes, honour).score()[0].ap50
 
 
@@ -51,16 +55,25 @@ def test_the_mean_of_101_points() -> None:
     assert overall == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
-# A is labelled; B is to be ignored, and what is found on it comes first. Wrong there halves the AP of A.
+# A is labelled; B is to be ignored, and what is found on it comes first. Wrong there halves the AP
+# of A.
 @pytest.mark.parametrize(
     ("reason", "first", "expected"),
     [
         ("crowd", [(B, 0, 0.9)], 1.0),
-        ("crowd", [(B, 0, 0.9), (B, 0, 0.8), (INNER, 0, 0.7)], 1.0),  # any number, any part of the crowd
+        (
+            "crowd",
+            [(B, 0, 0.9), (B, 0, 0.8), (INNER, 0, 0.7)],
+            1.0,
+        ),  # any number, any part of the crowd
         ("crowd", [(B, 1, 0.9)], 1.0),  # no box of class 1: that class is in no mean
         ("difficult", [(B, 0, 0.9)], 1.0),
         ("difficult", [(B, 0, 0.9), (B, 0, 0.8)], 1.0),  # VOC: any number of them
-        ("difficult", [(INNER, 0, 0.9)], 0.5),  # VOC: the usual overlap decides, and this is a ninth
+        (
+            "difficult",
+            [(INNER, 0, 0.9)],
+            0.5,
+        ),  # VOC: the usual overlap decides, and this is a ninth
         ("difficult", [(C, 0, 0.9)], 0.5),
     ],
 )
@@ -73,8 +86,12 @@ def test_boxes_to_ignore_of_a_class(reason: str, first: list[tuple], expected: f
 
 
 def test_another_class_is_not_excused() -> None:
-    labelled = truth((A, 0), (C, 1), ignore=(IgnoreBox(0, B, "crowd"), IgnoreBox(0, B, "difficult")))
-    assert ap50(labelled, found((A, 0, 0.9), (B, 1, 0.8), (C, 1, 0.7))) == pytest.approx((1 + 0.5) / 2)
+    labelled = truth(
+        (A, 0), (C, 1), ignore=(IgnoreBox(0, B, "crowd"), IgnoreBox(0, B, "difficult"))
+    )
+    assert ap50(labelled, found((A, 0, 0.9), (B, 1, 0.8), (C, 1, 0.7))) == pytest.approx(
+        (1 + 0.5) / 2
+    )
 
 
 def test_an_ignored_box_is_never_missed_and_never_takes_a_labelled_ones_detection() -> None:
@@ -110,12 +127,17 @@ def test_groups_by_condition() -> None:
         (truth((A, 0), (B, 1), image="2", **night), found((A, 0, 0.9))),
         (truth((A, 0), image="3"), found()),
     ]
-    assert condition_groups([t for t, _ in pairs]) == {"light": {"Low": [1], "Window": [0]}, "place": {"indoor": [0]}}
+    assert condition_groups([t for t, _ in pairs]) == {
+        "light": {"Low": [1], "Window": [0]},
+        "place": {"indoor": [0]},
+    }
     rows = {(row.group, row.value): row for row in measure_coco(pairs, {0: "a", 1: "b"})}
     low, window = rows["light", "Low"], rows["light", "Window"]
     assert (low.images, low.boxes, low.classes, low.scores.ap50) == (1, 2, 2, 0.5)
     assert (window.images, window.boxes, window.classes, window.scores.ap50) == (1, 1, 1, 1)
-    assert rows["all", ""].scores.ap50 == pytest.approx((67 / 101 + 0) / 2)  # 2 of 3 found: 67 of 101 points
+    assert rows["all", ""].scores.ap50 == pytest.approx(
+        (67 / 101 + 0) / 2
+    )  # 2 of 3 found: 67 of 101 points
     assert (rows["class", "a"].images, rows["class", "b"].boxes) == (3, 1)
 
 
@@ -125,7 +147,9 @@ def drawn_scenes(seed: int) -> list[tuple[Truth, Detections]]:
     pairs = []
     for i in range(60):
         corner, sides = rng.uniform(0, 400, (rng.integers(1, 12), 2)), rng.uniform(10, 150, 2)
-        boxes = np.concatenate([corner, corner + sides * rng.uniform(0.5, 1.5, corner.shape)], axis=1)
+        boxes = np.concatenate(
+            [corner, corner + sides * rng.uniform(0.5, 1.5, corner.shape)], axis=1
+        )
         classes = rng.integers(0, 3, len(boxes))
         seen = rng.random(len(boxes)) < 0.85
         shifted = boxes[seen] + rng.normal(0, 0.06, (seen.sum(), 4)) * np.tile(sides, 2)
@@ -139,7 +163,9 @@ def drawn_scenes(seed: int) -> list[tuple[Truth, Detections]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_ultralytics(seed: int) -> None:
-    """Ultralytics' own metric is the oracle: its matching and its `ap_per_class`, fed the same detections."""
+    """Ultralytics' own metric is the oracle: its matching and its `ap_per_class`, fed the same
+    detections.
+    """
     import torch
     from ultralytics.models.yolo.detect import DetectionValidator
     from ultralytics.utils.metrics import ap_per_class, box_iou
@@ -151,7 +177,9 @@ def test_agrees_with_ultralytics(seed: int) -> None:
     pairs, matcher = drawn_scenes(seed), Matcher()
     hits = [
         matcher.match_predictions(
-            torch.tensor(d.classes), torch.tensor(t.classes), box_iou(torch.tensor(t.xyxy), torch.tensor(d.xyxy))
+            torch.tensor(d.classes),
+            torch.tensor(t.classes),
+            box_iou(torch.tensor(t.xyxy), torch.tensor(d.xyxy)),
         ).numpy()
         for t, d in pairs
     ]
@@ -163,12 +191,18 @@ def test_agrees_with_ultralytics(seed: int) -> None:
     )[5]
     own = {"map": ap.mean(), "map50": ap[:, 0].mean(), "maps": dict(enumerate(ap.mean(1)))}
     assert 0.2 < own["map"] < 0.8
-    rows = {row.rules: row.scores for row in measure_ultralytics(pairs, dict(enumerate("abc")), own) if not row.value}
+    rows = {
+        row.rules: row.scores
+        for row in measure_ultralytics(pairs, dict(enumerate("abc")), own)
+        if not row.value
+    }
     assert rows[ULTRALYTICS].ap == own["map"]
     assert rows[ULTRALYTICS_AGAIN].ap == pytest.approx(own["map"], abs=0.002)
     assert rows[ULTRALYTICS_AGAIN].ap50 == pytest.approx(own["map50"], abs=0.002)
     overall = CocoTable(pairs, 3).score()[0]
-    assert overall.ap == pytest.approx(own["map"], abs=0.006)  # the trapezoid takes half of the first point
+    assert overall.ap == pytest.approx(
+        own["map"], abs=0.006
+    )  # the trapezoid takes half of the first point
     assert overall.ap50 == pytest.approx(own["map50"], abs=0.006)
 
 

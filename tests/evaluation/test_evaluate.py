@@ -18,7 +18,13 @@ import torch
 
 from scsa_yolo.evaluation import Evaluation, EvaluationError, command, evaluate
 from scsa_yolo.evaluation.report import format_report, free_folder, write_charts, write_files
-from scsa_yolo.evaluation.result import COCO, COCO_NOTHING_IGNORED, ULTRALYTICS, ULTRALYTICS_AGAIN, VISDRONE
+from scsa_yolo.evaluation.result import (
+    COCO,
+    COCO_NOTHING_IGNORED,
+    ULTRALYTICS,
+    ULTRALYTICS_AGAIN,
+    VISDRONE,
+)
 
 pytest.importorskip("faster_coco_eval")
 
@@ -31,28 +37,46 @@ def scenes(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for kind in ("images", "labels"):
         (tmp_path / kind / "val").mkdir(parents=True)
-    lines: list[dict[str, Any]] = [{"format": "scsa-yolo side 1", "dataset": "visdrone", "split": "val", "names": {}}]
+    lines: list[dict[str, Any]] = [
+        {"format": "scsa-yolo side 1", "dataset": "visdrone", "split": "val", "names": {}}
+    ]
     for i in range(24):
         width, height = SIZES[i % len(SIZES)]
-        cv2.imwrite(str(tmp_path / f"images/val/{i:02}.png"), rng.integers(0, 255, (height, width, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(tmp_path / f"images/val/{i:02}.png"),
+            rng.integers(0, 255, (height, width, 3), dtype=np.uint8),
+        )
         low = rng.uniform(-0.1, 0.7, (5, 2))
         corners = np.clip(np.concatenate([low, low + rng.uniform(0.15, 0.5, (5, 2))], 1), 0, 1)
-        xywh = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+        xywh = np.concatenate(
+            [(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1
+        )
         rows = [f"{rng.integers(0, 2)} {' '.join(map(repr, row.tolist()))}" for row in xywh]
-        (tmp_path / f"labels/val/{i:02}.txt").write_text("\n".join([*rows, rows[0]]))  # one row twice
+        (tmp_path / f"labels/val/{i:02}.txt").write_text(
+            "\n".join([*rows, rows[0]])
+        )  # one row twice
         ignore = [{"class": None, "xyxy": [0, 0, width / 3, height / 3], "reason": "region"}]
         light = ("Low", "Twilight")[i % 2]
-        image = {"image": f"images/val/{i:02}.png", "width": width, "height": height, "conditions": {"light": light}}
+        image = {
+            "image": f"images/val/{i:02}.png",
+            "width": width,
+            "height": height,
+            "conditions": {"light": light},
+        }
         lines.append(image | {"ignore": ignore})
     (tmp_path / "side").mkdir()
     (tmp_path / "side" / "val.jsonl").write_text("\n".join(map(json.dumps, lines)))
     yaml = tmp_path / "scenes.yaml"
-    yaml.write_text(f"path: {tmp_path}\ntrain: images/val\nval: images/val\nnames: [car, person, bus]\n")
+    yaml.write_text(
+        f"path: {tmp_path}\ntrain: images/val\nval: images/val\nnames: [car, person, bus]\n"
+    )
     return yaml
 
 
 def answer_with_labels(monkeypatch: pytest.MonkeyPatch, base: Any) -> None:
-    """Let a validator's network answer with the labels, shaken: the way through letterbox and back is the real one."""
+    """Let a validator's network answer with the labels, shaken: the way through letterbox and back
+    is the real one.
+    """
     rng = np.random.default_rng(1)
     batches: list[dict[str, Any]] = []
     original = base.preprocess
@@ -67,10 +91,19 @@ def answer_with_labels(monkeypatch: pytest.MonkeyPatch, base: Any) -> None:
             prepared = self._prepare_batch(i, batches[-1])
             boxes = prepared["bboxes"]
             side = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-            shaken = boxes + torch.tensor(rng.normal(0, 0.05, boxes.shape), dtype=torch.float32) * side
-            conf, order = torch.tensor(rng.random(len(boxes)), dtype=torch.float32).sort(descending=True)
+            shaken = (
+                boxes + torch.tensor(rng.normal(0, 0.05, boxes.shape), dtype=torch.float32) * side
+            )
+            conf, order = torch.tensor(rng.random(len(boxes)), dtype=torch.float32).sort(
+                descending=True
+            )
             answers.append(
-                {"bboxes": shaken[order], "conf": conf, "cls": prepared["cls"][order], "extra": shaken[:, :0]}
+                {
+                    "bboxes": shaken[order],
+                    "conf": conf,
+                    "cls": prepared["cls"][order],
+                    "extra": shaken[:, :0],
+                }
             )
         return answers
 
@@ -88,7 +121,9 @@ def make_model(monkeypatch: pytest.MonkeyPatch, yolo_home: Any) -> Callable[[str
         rtdetr = name.startswith("rtdetr")
         answer_with_labels(monkeypatch, RTDETRValidator if rtdetr else DetectionValidator)
         if rtdetr:
-            monkeypatch.setattr(RTDETRValidator, "preprocess", DetectionValidator.preprocess, raising=False)
+            monkeypatch.setattr(
+                RTDETRValidator, "preprocess", DetectionValidator.preprocess, raising=False
+            )
             answer_with_labels(monkeypatch, RTDETRValidator)
         model = (RTDETR if rtdetr else YOLO)(name)
         model.model.names = {0: "car", 1: "person", 2: "bus"}
@@ -98,13 +133,17 @@ def make_model(monkeypatch: pytest.MonkeyPatch, yolo_home: Any) -> Callable[[str
 
 
 @pytest.mark.parametrize("name", ["yolov8n.yaml", "rtdetr-resnet50.yaml"])
-def test_agrees_with_ultralytics_own_run(scenes: Path, make_model: Callable[[str], Any], name: str) -> None:
+def test_agrees_with_ultralytics_own_run(
+    scenes: Path, make_model: Callable[[str], Any], name: str
+) -> None:
     result = evaluate(make_model(name), scenes, imgsz=160, batch=5, device="cpu")
     own, again = result.overall(ULTRALYTICS), result.overall(ULTRALYTICS_AGAIN)
     assert 0.3 < own.ap < 0.95
     assert again.ap == pytest.approx(own.ap, abs=0.002)
     assert again.ap50 == pytest.approx(own.ap50, abs=0.002)
-    assert result.overall(COCO_NOTHING_IGNORED).ap == pytest.approx(own.ap, abs=0.03)  # cut at the borders: better
+    assert result.overall(COCO_NOTHING_IGNORED).ap == pytest.approx(
+        own.ap, abs=0.03
+    )  # cut at the borders: better
     assert result.overall(COCO) != result.overall(COCO_NOTHING_IGNORED)
     assert result.overall(VISDRONE).ar_500 is not None  # the side file says that it is VisDrone
     assert [row.value for row in result.of("light")] == ["Low", "Twilight"]
@@ -126,7 +165,14 @@ def result(scenes: Path, make_model: Callable[[str], Any]) -> Evaluation:
 def test_report(result: Evaluation, tmp_path: Path) -> None:
     text = format_report(result)
     assert max(map(len, text.splitlines())) <= 120
-    for part in ("COCO's rules", "VisDrone's rules", "Ultralytics' own", "by light", "Twilight", "split val"):
+    for part in (
+        "COCO's rules",
+        "VisDrone's rules",
+        "Ultralytics' own",
+        "by light",
+        "Twilight",
+        "split val",
+    ):
         assert part in text
     assert "in no mean: bus" in text
     files = write_files(result, tmp_path / "out")
@@ -138,20 +184,25 @@ def test_report(result: Evaluation, tmp_path: Path) -> None:
     assert len(rows) == len(result.rows)
     assert {row["data_fingerprint"] for row in rows} == {result.data["fingerprint"]}
     assert float(rows[0]["ap"]) == pytest.approx(result.overall().ap, abs=1e-6)
-    assert [file.name for file in write_charts(result, tmp_path / "out")] == ["by_light.png", "by_class.png"]
+    assert [file.name for file in write_charts(result, tmp_path / "out")] == [
+        "by_light.png",
+        "by_class.png",
+    ]
     with pytest.raises(FileExistsError, match="choose another --out"):
         write_files(result, tmp_path / "out")
     assert free_folder(tmp_path / "out").name == "out-2"
 
 
-def test_charts_say_what_to_install(result: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_charts_say_what_to_install(
+    result: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "scsa-yolo\[evaluation\]"'):
         write_charts(result, tmp_path)
 
 
 def test_fingerprint_follows_names_and_labels(scenes: Path) -> None:
-    from scsa_yolo.datasets.read_layout import load_layout
+    from scsa_yolo.datasets.layout.dataset import load_layout
     from scsa_yolo.evaluation.ground_truth import read_ground_truth
 
     def fingerprint() -> str:
@@ -167,7 +218,9 @@ def test_fingerprint_follows_names_and_labels(scenes: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, make_data: Callable[..., Path]) -> tuple[Path, Path]:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, make_data: Callable[..., Path]
+) -> tuple[Path, Path]:
     """An untrained checkpoint as a user has one, and its data."""
     from ultralytics import YOLO
 
@@ -185,14 +238,20 @@ def run_command(*args: str | Path) -> int:
     return command.run(parser.parse_args([str(arg) for arg in args]))
 
 
-def test_command(trained: tuple[Path, Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command(
+    trained: tuple[Path, Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     model, data = trained
     arguments = (model, data, "--imgsz", "64", "--device", "cpu", "--out", "out")
     assert run_command(*arguments) == 0
     assert "all pictures" in capsys.readouterr().out
     written = json.loads(Path("out/evaluation.json").read_text())
     assert written["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
-    assert {path.name for path in Path("out").iterdir()} == {"evaluation.json", "evaluation.csv", "by_class.png"}
+    assert {path.name for path in Path("out").iterdir()} == {
+        "evaluation.json",
+        "evaluation.csv",
+        "by_class.png",
+    }
     assert not Path("runs").exists()  # Ultralytics' run folder is a temporary one
     assert run_command(*arguments) == 2
     assert "choose another --out" in capsys.readouterr().err
@@ -203,7 +262,9 @@ def wrong_names(folder: Path) -> None:
 
 
 def more_names(folder: Path) -> None:
-    (folder / "tiny.yaml").write_text((folder / "tiny.yaml").read_text().replace("bright", "bright, grey"))
+    (folder / "tiny.yaml").write_text(
+        (folder / "tiny.yaml").read_text().replace("bright", "bright, grey")
+    )
 
 
 def no_boxes(folder: Path) -> None:
@@ -230,7 +291,8 @@ def damaged_side(text: str) -> Callable[[Path], None]:
 
 HEADER = '{"format": "scsa-yolo side 1", "dataset": "tiny", "split": "val", "names": {}}\n'
 LINE = (
-    '{"image": "images/val/0.png", "width": %d, "height": 64, "ignore": [{"class": %s, "xyxy": %s, "reason": "x"}]}\n'
+    '{"image": "images/val/0.png", "width": %d, "height": 64, "ignore": [{"class": %s, "xyxy": %s,'
+    ' "reason": "x"}]}\n'
 )
 
 
@@ -245,14 +307,30 @@ LINE = (
         (damaged_side("{}"), r"val\.jsonl:1: no header"),
         (damaged_side(HEADER + "{"), r"val\.jsonl:2: damaged: "),
         (damaged_side(HEADER + '{"width": 1}'), r"val\.jsonl:2: damaged: no 'image'"),
-        (damaged_side(HEADER + LINE % (64, 5, [1, 2, 3, 4])), r"val\.jsonl:2: damaged: class 5 .* 0 to 1"),
-        (damaged_side(HEADER + LINE % (64, "null", [1, 2])), r"val\.jsonl:2: damaged: 'xyxy' must be four numbers"),
-        (damaged_side(HEADER + LINE % (64, "null", [1, 2, 3, 4]) * 2), r"val\.jsonl:3: damaged: .* is there twice"),
-        (damaged_side(HEADER + LINE % (65, "null", [1, 2, 3, 4])), "0.png is 65x64 there, but the picture is 64x64"),
+        (
+            damaged_side(HEADER + LINE % (64, 5, [1, 2, 3, 4])),
+            r"val\.jsonl:2: damaged: class 5 .* 0 to 1",
+        ),
+        (
+            damaged_side(HEADER + LINE % (64, "null", [1, 2])),
+            r"val\.jsonl:2: damaged: 'xyxy' must be four numbers",
+        ),
+        (
+            damaged_side(HEADER + LINE % (64, "null", [1, 2, 3, 4]) * 2),
+            r"val\.jsonl:3: damaged: .* is there twice",
+        ),
+        (
+            damaged_side(HEADER + LINE % (65, "null", [1, 2, 3, 4])),
+            "0.png is 65x64 there, but the picture is 64x64",
+        ),
     ],
 )
 def test_what_cannot_be_measured(
-    trained: tuple[Path, Path], tiny_data: Path, yolo_home: Any, spoil: Callable[[Path], None], message: str
+    trained: tuple[Path, Path],
+    tiny_data: Path,
+    yolo_home: Any,
+    spoil: Callable[[Path], None],
+    message: str,
 ) -> None:
     spoil(tiny_data.parent)
     with pytest.raises(ValueError, match=message) as error:
@@ -260,7 +338,9 @@ def test_what_cannot_be_measured(
     assert "\n" not in str(error.value)
 
 
-def test_names_may_be_matched_by_number(trained: tuple[Path, Path], tiny_data: Path, yolo_home: Any) -> None:
+def test_names_may_be_matched_by_number(
+    trained: tuple[Path, Path], tiny_data: Path, yolo_home: Any
+) -> None:
     wrong_names(tiny_data.parent)
     result = evaluate(trained[0], tiny_data, imgsz=64, device="cpu", by_index=True)
     assert any("matched by number" in note for note in result.notes)
@@ -273,11 +353,18 @@ def test_names_may_be_matched_by_number(trained: tuple[Path, Path], tiny_data: P
         (("model.pt", "DATA", "--split", "test"), "no split 'test'; it has train, val"),
         (("nowhere.pt", "DATA"), "nowhere.pt"),
         (("broken.pt", "DATA"), "broken.pt: Ultralytics cannot load this model"),
-        (("yolov8n-seg.yaml", "DATA"), "task is 'segment', and evaluate measures detectors of boxes only"),
+        (
+            ("yolov8n-seg.yaml", "DATA"),
+            "task is 'segment', and evaluate measures detectors of boxes only",
+        ),
     ],
 )
 def test_wrong_calls_are_one_line(
-    tiny_data: Path, yolo_home: Any, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    tiny_data: Path,
+    yolo_home: Any,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
     Path("broken.pt").write_bytes(b"not a checkpoint")
     assert run_command(*(str(tiny_data) if part == "DATA" else part for part in arguments)) == 2
@@ -288,7 +375,10 @@ def test_wrong_calls_are_one_line(
 
 
 def test_a_model_that_breaks_is_one_line(
-    trained: tuple[Path, Path], yolo_home: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: tuple[Path, Path],
+    yolo_home: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from ultralytics.nn.tasks import DetectionModel
 
@@ -297,7 +387,9 @@ def test_a_model_that_breaks_is_one_line(
 
     monkeypatch.setattr(DetectionModel, "forward", broken)
     assert run_command(*trained, "--imgsz", "64", "--device", "cpu") == 2
-    expected = "Ultralytics could not run the model: AttributeError: 'SCSA' object has no attribute 'x'"
+    expected = (
+        "Ultralytics could not run the model: AttributeError: 'SCSA' object has no attribute 'x'"
+    )
     assert expected in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -307,7 +399,9 @@ def test_onnx(trained: tuple[Path, Path], yolo_home: Any, needs: Callable[..., N
     from ultralytics import YOLO
 
     exported = YOLO(trained[0]).export(format="onnx", imgsz=64, verbose=False)
-    result = evaluate(exported, trained[1], imgsz=64, device="cpu", rules="both")  # before 8.4.190 no size is read
+    result = evaluate(
+        exported, trained[1], imgsz=64, device="cpu", rules="both"
+    )  # before 8.4.190 no size is read
     assert result.settings["imgsz"] in (64, [64, 64])
     assert result.model["sha256"] == hashlib.sha256(Path(exported).read_bytes()).hexdigest()
     assert {row.rules for row in result.of("all")} >= {COCO, VISDRONE, ULTRALYTICS}

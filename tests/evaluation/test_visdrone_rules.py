@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scsa_yolo.datasets.read_side import IgnoreBox
+from scsa_yolo.datasets.layout.side import IgnoreBox
 from scsa_yolo.evaluation.boxes import Detections, Truth
 from scsa_yolo.evaluation.measure import measure_visdrone
 from scsa_yolo.evaluation.result import VISDRONE, VISDRONE_PLAIN
@@ -30,11 +30,17 @@ def picture(gt: list[tuple], dt: list[tuple]) -> Picture:
     ("box", "inside"),
     [
         ((10, 10, 20, 20), True),  # the region itself
-        ((20, 10, 20, 20), True),  # columns 21 to 40, painted to 30: 200 of 400 px, and half is enough
+        (
+            (20, 10, 20, 20),
+            True,
+        ),  # columns 21 to 40, painted to 30: 200 of 400 px, and half is enough
         ((21, 10, 20, 20), False),  # 180 of 400 px
         ((20.4, 10.4, 20.4, 20.4), True),  # rounded to the second case first
         ((20.5, 10, 20, 20), False),  # halves are rounded up, to the third case
-        ((0, 0, 10, 10), False),  # moved to 1, 1: columns and rows 2 to 11, painted from 10: 4 of 100 px
+        (
+            (0, 0, 10, 10),
+            False,
+        ),  # moved to 1, 1: columns and rows 2 to 11, painted from 10: 4 of 100 px
         ((12, 12, 0, 0), True),  # a side of 0 counts as 1
         ((60, 60, 5, 5), False),
     ],
@@ -47,7 +53,9 @@ def test_regions_that_overlap_count_once_and_end_at_the_border() -> None:
     box = np.array([(25.0, 10, 20, 20)])  # 100 of 400 px are in A
     assert not inside_regions(box, np.array([A, A, A], float), 100, 100)[0]
     wide = np.array([(0.0, 0, 500, 500)])
-    assert inside_regions(np.array([(90.0, 90, 30, 30)]), wide, 100, 100).tolist() == [False]  # 100 of 900 px are seen
+    assert inside_regions(np.array([(90.0, 90, 30, 30)]), wide, 100, 100).tolist() == [
+        False
+    ]  # 100 of 900 px are seen
     assert inside_regions(np.zeros((0, 4)), wide, 100, 100).shape == (0,)
     assert inside_regions(box, np.zeros((0, 4)), 100, 100).tolist() == [False]
 
@@ -64,7 +72,9 @@ def test_average_is_weighted_by_the_pictures_that_hold_a_class() -> None:
     found = score([seen, seen, missed], 3)
     assert found.weights.tolist() == [3, 1, 0]
     assert found.mean(found.ap) == pytest.approx(3 / 4)  # (1 + 1 + 1 + 0) / 4
-    assert found.plain_mean(found.ap) == pytest.approx(1 / 2)  # the class without a box is in neither
+    assert found.plain_mean(found.ap) == pytest.approx(
+        1 / 2
+    )  # the class without a box is in neither
 
 
 def test_caps_are_over_all_classes_of_a_picture() -> None:
@@ -87,14 +97,20 @@ def test_a_labelled_box_is_found_once() -> None:
 
 
 def test_thresholds() -> None:
-    shifted = (15, 10, 20, 20)  # IoU with A: 300 / 500 = 0.6 is over three thresholds; moved a little to be sure
+    shifted = (
+        15,
+        10,
+        20,
+        20,
+    )  # IoU with A: 300 / 500 = 0.6 is over three thresholds; moved a little to be sure
     near = (14.9, 10, 20, 20)  # 302 / 498 = 0.606
     assert score([picture([(A, 0)], [(near, 0, 0.9)])], 1).ap[0].tolist() == [1] * 3 + [0] * 7
     assert score([picture([(A, 0)], [(shifted, 0, 0.9)])], 1).ap[0, :2].tolist() == [1, 1]
 
 
 def test_of_equal_overlaps_the_later_box_is_taken() -> None:
-    # the detection lies between two boxes; the second detection then fits the first one only if that is still free
+    # the detection lies between two boxes; the second detection then fits the first one only if
+    # that is still free
     left, right, middle = (10, 10, 20, 20), (16, 10, 20, 20), (13, 10, 20, 20)
     found = score([picture([(left, 0), (right, 0)], [(middle, 0, 0.9), (left, 0, 0.8)])], 1)
     assert found.ar[0, 0, 3] == 1
@@ -117,9 +133,17 @@ def test_regions_take_labelled_boxes_and_detections_and_others_play_no_part() ->
     others = IgnoreBox(None, (80, 80, 95, 95), "others")
     truth = Truth("a", 100, 100, boxes, np.array([0, 0]), (region, others))
     found = Detections.sorted(
-        np.array([(50, 50, 70, 70), (81, 81, 94, 94), (10, 10, 30, 30)]), np.array([0.9, 0.8, 0.7]), np.zeros(3)
+        np.array([(50, 50, 70, 70), (81, 81, 94, 94), (10, 10, 30, 30)]),
+        np.array([0.9, 0.8, 0.7]),
+        np.zeros(3),
     )
-    rows = {row.rules: row for row in measure_visdrone([(truth, found)], {0: "car"}) if row.group == "all"}
+    rows = {
+        row.rules: row
+        for row in measure_visdrone([(truth, found)], {0: "car"})
+        if row.group == "all"
+    }
     assert rows[VISDRONE].boxes == 1
-    assert rows[VISDRONE].scores.ap == pytest.approx(0.5)  # the one on "others" is wrong, and comes first
+    assert rows[VISDRONE].scores.ap == pytest.approx(
+        0.5
+    )  # the one on "others" is wrong, and comes first
     assert rows[VISDRONE_PLAIN].scores.ar_500 == 1

@@ -29,18 +29,24 @@ print("found", json.dumps({"boxes": found.tolist(), "names": detector.names}))
 """
 
 
-def alone(run_python: Callable[..., Any], model: Path, picture: Path, *args: float | int) -> tuple[np.ndarray, Any]:
+def alone(
+    run_python: Callable[..., Any], model: Path, picture: Path, *args: float | int
+) -> tuple[np.ndarray, Any]:
     """What an example finds in a fresh interpreter."""
     example = "onnxruntime_detect" if model.suffix == ".onnx" else "openvino_detect"
     # The hook that loads the package with torch is off: nothing here may want it.
-    done = run_python(ALONE, EXAMPLES, example, model, picture, json.dumps(args), SCSA_YOLO_AUTOLOAD="0")
+    done = run_python(
+        ALONE, EXAMPLES, example, model, picture, json.dumps(args), SCSA_YOLO_AUTOLOAD="0"
+    )
     (line,) = done.lines("found ")
     said = json.loads(line.removeprefix("found "))
     return np.array(said["boxes"]).reshape(-1, 6), said["names"]
 
 
 def predicted(model: Path, picture: Path, **settings: Any) -> np.ndarray:
-    """What ``yolo predict`` finds with the same file, cut at the picture's borders (RT-DETR's are not)."""
+    """What ``yolo predict`` finds with the same file, cut at the picture's borders (RT-DETR's are
+    not).
+    """
     from ultralytics import RTDETR, YOLO
 
     loaded = RTDETR(model) if "rtdetr" in model.name else YOLO(model, task="detect")
@@ -67,7 +73,9 @@ def check_same(ours: np.ndarray, theirs: np.ndarray) -> None:
     left = list(theirs)
     for box in ours:
         like = [
-            i for i, b in enumerate(left) if b[5] == box[5] and abs(b[4] - box[4]) < 1e-3 and overlap(b, box) > 0.99
+            i
+            for i, b in enumerate(left)
+            if b[5] == box[5] and abs(b[4] - box[4]) < 1e-3 and overlap(b, box) > 0.99
         ]
         assert like, f"predict has no such box: {box}"
         left.pop(like[0])
@@ -87,12 +95,15 @@ CASES = [
 
 # for the same file 8.4.108's predict gives other boxes, and it refuses a picture for a batch of two
 as_newest = pytest.mark.skipif(
-    tuple(map(int, ultralytics.__version__.split(".")[:3])) < (8, 4, 190), reason="held to the newest predict alone"
+    tuple(map(int, ultralytics.__version__.split(".")[:3])) < (8, 4, 190),
+    reason="held to the newest predict alone",
 )
 
 
 @as_newest
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=lambda value: str(value).replace("'", "").strip("{}"))
+@pytest.mark.parametrize(
+    ("name", "settings"), CASES, ids=lambda value: str(value).replace("'", "").strip("{}")
+)
 def test_same_boxes_as_predict(
     exported: Any, picture: Path, run_python: Any, needs: Any, name: str, settings: dict[str, Any]
 ) -> None:
@@ -106,10 +117,15 @@ def test_same_boxes_as_predict(
 
 
 @as_newest
-def test_another_size_for_a_model_of_any_size(exported: Any, picture: Path, run_python: Any, needs: Any) -> None:
+def test_another_size_for_a_model_of_any_size(
+    exported: Any, picture: Path, run_python: Any, needs: Any
+) -> None:
     needs("onnx", "onnxruntime")
     model = exported("yolov8n-scsa", format="onnx", imgsz=96, dynamic=True)
-    check_same(alone(run_python, model, picture, CONF, 0.5, 192)[0], predicted(model, picture, imgsz=192, iou=0.5))
+    check_same(
+        alone(run_python, model, picture, CONF, 0.5, 192)[0],
+        predicted(model, picture, imgsz=192, iou=0.5),
+    )
 
 
 def test_command_prints_and_draws(exported: Any, picture: Path, yolo_home: Any, needs: Any) -> None:
@@ -120,7 +136,10 @@ def test_command_prints_and_draws(exported: Any, picture: Path, yolo_home: Any, 
     *rows, last = done.text.splitlines()
     assert last == f"{len(rows)} boxes"
     assert all(len(row.split()) == 6 for row in rows)
-    drawn, plain = cv2.imread(str(out)), cv2.imdecode(np.fromfile(picture, np.uint8), cv2.IMREAD_COLOR)
+    drawn, plain = (
+        cv2.imread(str(out)),
+        cv2.imdecode(np.fromfile(picture, np.uint8), cv2.IMREAD_COLOR),
+    )
     assert drawn.shape == plain.shape
     assert (drawn != plain).any(axis=2).mean() > 0.01
 
@@ -133,7 +152,9 @@ def test_command_prints_and_draws(exported: Any, picture: Path, yolo_home: Any, 
         ("openvino_detect.py", "empty", "lacks an .xml or metadata.yaml"),
     ],
 )
-def test_bad_models_are_one_line(yolo_home: Any, picture: Path, needs: Any, script: str, model: str, says: str) -> None:
+def test_bad_models_are_one_line(
+    yolo_home: Any, picture: Path, needs: Any, script: str, model: str, says: str
+) -> None:
     needs("onnxruntime", "openvino")
     (yolo_home.folder / "broken.onnx").write_bytes(b"no model")
     (yolo_home.folder / "empty").mkdir()
@@ -146,6 +167,8 @@ def test_bad_picture_is_one_line(exported: Any, yolo_home: Any, needs: Any) -> N
     needs("onnx", "onnxruntime")
     model = exported("yolov8n-scsa", format="onnx", imgsz=(96, 160))
     (yolo_home.folder / "a.jpg").write_bytes(b"no picture")
-    done = yolo_home.run(sys.executable, EXAMPLES / "onnxruntime_detect.py", model, "a.jpg", ok=False)
+    done = yolo_home.run(
+        sys.executable, EXAMPLES / "onnxruntime_detect.py", model, "a.jpg", ok=False
+    )
     assert (done.code, done.text.count("\n")) == (2, 1)
     assert "a.jpg: OpenCV cannot read this as a picture" in done.text

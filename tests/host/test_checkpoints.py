@@ -1,4 +1,6 @@
-"""Checkpoints name our classes by path: the names are frozen, and safe for ``torch.load(weights_only=True)``."""
+"""Checkpoints name our classes by path: the names are frozen, and safe for
+``torch.load(weights_only=True)``.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,9 @@ import scsa_yolo.blocks
 from scsa_yolo.attention import Attention
 from scsa_yolo.blocks import slotted
 
-# The checkpoint format. A class that is renamed or moved makes saved models unreadable: leave its old name importable
-# (a line in the old module) and keep it here. New module classes are added here when they are released.
+# The checkpoint format. A class that is renamed or moved makes saved models unreadable: leave its
+# old name importable (a line in the old module) and keep it here. New module classes are added here
+# when they are released.
 FROZEN = [
     "scsa_yolo.attention.afgca.AFGCA",
     "scsa_yolo.attention.ca.CA",
@@ -81,10 +84,18 @@ def path(cls: type) -> str:
 
 def module_classes(package: ModuleType) -> set[type[nn.Module]]:
     """Every module class that a package defines, the abstract base aside."""
-    names = {m.name for m in pkgutil.iter_modules(package.__path__)} - (set() if HAS_TIMM else {"timm"})
+    names = {m.name for m in pkgutil.iter_modules(package.__path__)} - (
+        set() if HAS_TIMM else {"timm"}
+    )
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in sorted(names)]
-    classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
-    ours = {cls for cls in classes if issubclass(cls, nn.Module) and cls.__module__.startswith(package.__name__)}
+    classes = {
+        value for module in modules for value in vars(module).values() if isinstance(value, type)
+    }
+    ours = {
+        cls
+        for cls in classes
+        if issubclass(cls, nn.Module) and cls.__module__.startswith(package.__name__)
+    }
     return ours - {Attention}
 
 
@@ -101,7 +112,9 @@ def test_a_name_in_checkpoints_stays_importable(name: str) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=path)
 def test_a_module_class_is_frozen_and_safe(cls: type[nn.Module]) -> None:
-    assert path(cls) in FROZEN, "a new class in checkpoints: add it to FROZEN, and keep its name from now on"
+    assert path(cls) in FROZEN, (
+        "a new class in checkpoints: add it to FROZEN, and keep its name from now on"
+    )
     assert cls in torch.serialization.get_safe_globals()
 
 
@@ -123,9 +136,13 @@ def small(attention: str, **options: Any) -> nn.Sequential:
 
 @pytest.mark.parametrize("options", [{}, {"slot": "out"}, {"start": "identity"}], ids=str)
 @pytest.mark.parametrize("attention", ["SCSA", "PCSA", "SMSA"])
-def test_a_whole_module_passes_restricted_loading(attention: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_whole_module_passes_restricted_loading(
+    attention: str, options: dict[str, Any], tmp_path: Path
+) -> None:
     model = small(attention, **options)
-    stock = {cls for module in model.modules() if not path(cls := type(module)).startswith("scsa_yolo")}
+    stock = {
+        cls for module in model.modules() if not path(cls := type(module)).startswith("scsa_yolo")
+    }
     torch.save(model, tmp_path / "model.pt")
     with torch.serialization.safe_globals([*stock, set]):  # Ultralytics allows its own and torch's
         loaded = torch.load(tmp_path / "model.pt", weights_only=True)
@@ -135,9 +152,13 @@ def test_a_whole_module_passes_restricted_loading(attention: str, options: dict[
 
 
 def test_pickles_hold_nothing_but_known_classes() -> None:
-    """No function, partial or bound method of ours lies in a module: safe loading would refuse it."""
+    """No function, partial or bound method of ours lies in a module: safe loading would refuse
+    it.
+    """
     operations = pickletools.genops(pickle.dumps(small("SCSA"), protocol=2))
-    named = {argument.replace(" ", ".") for opcode, argument, _ in operations if opcode.name == "GLOBAL"}
+    named = {
+        argument.replace(" ", ".") for opcode, argument, _ in operations if opcode.name == "GLOBAL"
+    }
     assert {name for name in named if name.startswith("scsa_yolo")} <= set(FROZEN)
     assert "scsa_yolo.blocks.stock.BottleneckMid" in named
 

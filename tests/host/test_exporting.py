@@ -51,7 +51,11 @@ def run(file: Path, x: torch.Tensor) -> np.ndarray:
     ids=["static", "rectangle", "opset 16", "dynamic"],
 )
 def test_operators_follow_what_is_known_of_the_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], convolutions: int, norms: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, Any],
+    convolutions: int,
+    norms: int,
 ) -> None:
     model, file = export(tmp_path, monkeypatch, **settings)
     found = operators(file)
@@ -66,10 +70,14 @@ def test_operators_follow_what_is_known_of_the_size(
 
 
 def test_nodes_of_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, file = export(tmp_path, monkeypatch, imgsz=224)  # no map is smaller than a window, so none is padded
+    _, file = export(
+        tmp_path, monkeypatch, imgsz=224
+    )  # no map is smaller than a window, so none is padded
     assert sum(operators(file).values()) == 28 * UNITS
 
 
-def test_a_model_without_attention_is_exported_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_attention_is_exported_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(YOLO("yolov8n.yaml").export(format="torchscript", imgsz=32)).is_file()

@@ -14,7 +14,9 @@ def attention(model: torch.nn.Module) -> list[SCSA]:
     return [module for module in model.modules() if isinstance(module, SCSA)]
 
 
-@pytest.mark.parametrize("name", ["yolov8n-scsa.yaml", "yolov10n-scsa.yaml", "rtdetr-r18-scsa.yaml"])
+@pytest.mark.parametrize(
+    "name", ["yolov8n-scsa.yaml", "yolov10n-scsa.yaml", "rtdetr-r18-scsa.yaml"]
+)
 def test_fuse_folds_and_keeps_numbers(name: str) -> None:
     torch.manual_seed(0)
     model = (RTDETR if "rtdetr" in name else YOLO)(name).model.eval()

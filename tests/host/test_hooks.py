@@ -20,12 +20,16 @@ Arm = Callable[..., list[ModuleType]]
 
 @pytest.fixture
 def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Arm]:
-    """Return a function that writes the made-up module and watches for it; it gives the list of calls."""
+    """Return a function that writes the made-up module and watches for it; it gives the list of
+    calls.
+    """
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     importlib.invalidate_caches()
 
-    def arm(source: str = "value = 1", callback: Callable[[ModuleType], None] | None = None) -> list[ModuleType]:
+    def arm(
+        source: str = "value = 1", callback: Callable[[ModuleType], None] | None = None
+    ) -> list[ModuleType]:
         (tmp_path / f"{NAME}.py").write_text(source)
         calls: list[ModuleType] = []
         sys.meta_path.insert(0, PostImportFinder({NAME: callback or calls.append}))
@@ -94,7 +98,9 @@ def test_a_module_that_fails_is_not_handed_over(arm: Arm, tmp_path: Path) -> Non
 
 
 def test_an_error_in_the_callback_is_the_importers(arm: Arm) -> None:
-    """The finder promises nothing here: what it calls must not raise, and registration's callback does not."""
+    """The finder promises nothing here: what it calls must not raise, and registration's callback
+    does not.
+    """
 
     def fail(module: ModuleType) -> None:
         raise LookupError(module.__name__)
@@ -118,7 +124,11 @@ def test_a_finder_that_asks_all_finders_does_not_loop(arm: Arm) -> None:
 
     class Asking:
         def find_spec(self, name: str, path: object = None, target: object = None) -> object:
-            others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            others = (
+                finder.find_spec(name, path, target)
+                for finder in sys.meta_path
+                if finder is not self
+            )
             return next((spec for spec in others if spec is not None), None)
 
     calls = arm()
@@ -130,7 +140,10 @@ def test_a_finder_that_asks_all_finders_does_not_loop(arm: Arm) -> None:
 def test_threads_import_at_once(arm: Arm) -> None:
     calls = arm("import time; time.sleep(0.05); value = 1")
     seen: list[int] = []
-    threads = [threading.Thread(target=lambda: seen.append(importlib.import_module(NAME).value)) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: seen.append(importlib.import_module(NAME).value))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -141,7 +154,10 @@ def test_threads_import_at_once(arm: Arm) -> None:
 
 def test_fully_imported(arm: Arm) -> None:
     assert fully_imported(NAME) is None
-    arm("import sys\nfrom scsa_yolo.host.hooks import fully_imported\nduring = fully_imported(__name__)")
+    arm(
+        "import sys\nfrom scsa_yolo.host.hooks import fully_imported\nduring ="
+        " fully_imported(__name__)"
+    )
     module = importlib.import_module(NAME)
     assert module.during is None, "a module that is still executing is not imported yet"
     assert fully_imported(NAME) is module

@@ -1,4 +1,6 @@
-"""Fresh interpreters: every order of imports, the switches, threads, and an entry point that fails."""
+"""Fresh interpreters: every order of imports, the switches, threads, and an entry point that
+fails.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_order_of_imports(first: str, run_python: Callable[..., Any]) -> None:
 
 
 def test_unpickling_first(run_python: Callable[..., Any], tmp_path: Path) -> None:
-    """A checkpoint names ``scsa_yolo.blocks.stock``: that import comes before Ultralytics', and registers."""
+    """A checkpoint names ``scsa_yolo.blocks.stock``: that import comes before Ultralytics', and
+    registers.
+    """
     file = tmp_path / "model.pt"
     run_python(f"import sys, torch\n{BUILD}\ntorch.save(model, sys.argv[1])", file)
     code = "import sys, torch; model = torch.load(sys.argv[1], weights_only=False)"
@@ -45,16 +49,17 @@ def test_unpickling_first(run_python: Callable[..., Any], tmp_path: Path) -> Non
 
 def test_our_import_reads_the_standard_library_alone(run_python: Callable[..., Any]) -> None:
     done = run_python(
-        "import sys; import scsa_yolo; assert scsa_yolo.registered()\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'ultralytics', 'numpy', 'yaml', 'cv2'}))"
+        "import sys; import scsa_yolo; assert"
+        " scsa_yolo.registered()\nprint(sorted({name.split('.')[0] for name in sys.modules} &"
+        " {'torch', 'ultralytics', 'numpy', 'yaml', 'cv2'}))"
     )
     assert done.text.strip() == "[]"
 
 
 def test_torch_alone_does_not_pull_ultralytics_in(run_python: Callable[..., Any]) -> None:
     done = run_python(
-        "import sys, torch; print('scsa_yolo.host.registration' in sys.modules, 'ultralytics' in sys.modules, "
-        "'scsa_yolo.blocks' in sys.modules)"
+        "import sys, torch; print('scsa_yolo.host.registration' in sys.modules, 'ultralytics' in"
+        " sys.modules, 'scsa_yolo.blocks' in sys.modules)"
     )
     assert done.text.split() == ["True", "False", "False"]
 
@@ -82,8 +87,7 @@ def test_our_switch_off_and_register_by_hand(run_python: Callable[..., Any]) -> 
 
 
 def test_threads_import_and_build_at_once(run_python: Callable[..., Any]) -> None:
-    run_python(
-        """
+    run_python("""
 import threading
 errors, counts, start = [], [], threading.Barrier(3)
 def go():
@@ -100,12 +104,15 @@ threads = [threading.Thread(target=go) for _ in range(3)]
 assert not any(thread.is_alive() for thread in threads), "deadlock"
 assert not errors, errors
 assert counts == [10, 10, 10], counts
-"""
-    )
+""")
 
 
-@pytest.mark.parametrize("flags", [{}, {"PYTHONWARNINGS": "error::RuntimeWarning"}], ids=["warnings", "errors"])
-def test_a_failing_entry_point_cannot_break_torch(flags: dict[str, str], run_python: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    "flags", [{}, {"PYTHONWARNINGS": "error::RuntimeWarning"}], ids=["warnings", "errors"]
+)
+def test_a_failing_entry_point_cannot_break_torch(
+    flags: dict[str, str], run_python: Callable[..., Any]
+) -> None:
     """``register`` raises inside ``import torch``: torch, Ultralytics and stock models go on."""
     done = run_python(
         """
@@ -127,7 +134,9 @@ print("went on")
 
 
 def test_a_block_gone_upstream_cannot_break_stock_models(run_python: Callable[..., Any]) -> None:
-    """As if our units could not be imported any more: a warning, stock models work, ours get stock's own error."""
+    """As if our units could not be imported any more: a warning, stock models work, ours get
+    stock's own error.
+    """
     done = run_python(
         """
 import sys

@@ -26,7 +26,9 @@ def packaged(name: str) -> str:
     return str(names.packaged_files()[name])
 
 
-@pytest.mark.parametrize("make", [str, Path, lambda name: f"  {name} "], ids=["str", "Path", "blanks"])
+@pytest.mark.parametrize(
+    "make", [str, Path, lambda name: f"  {name} "], ids=["str", "Path", "blanks"]
+)
 def test_a_packaged_name(make: Any) -> None:
     assert checks.check_file(make("yolov8-scsa.yaml")) == packaged("yolov8-scsa.yaml")
     assert checks.check_yaml(make("scsa-demo.yaml")) == packaged("scsa-demo.yaml")
@@ -73,13 +75,17 @@ def test_a_local_folder_wins_over_a_stem(yolo_log: Any) -> None:
     assert len(yolo_log.matching("not the packaged scsa-demo")) == 1
 
 
-def test_nothing_is_said_of_the_packaged_file_itself(monkeypatch: pytest.MonkeyPatch, yolo_log: Any) -> None:
+def test_nothing_is_said_of_the_packaged_file_itself(
+    monkeypatch: pytest.MonkeyPatch, yolo_log: Any
+) -> None:
     monkeypatch.chdir(Path(packaged("yolov8-scsa.yaml")).parent)
     assert checks.check_file("yolov8-scsa.yaml") == "yolov8-scsa.yaml"
     assert not yolo_log.matching("packaged")
 
 
-@pytest.mark.parametrize("name", ["yolov8.yaml", "coco8.yaml", "botsort.yaml", "rtdetr-resnet50.yaml"])
+@pytest.mark.parametrize(
+    "name", ["yolov8.yaml", "coco8.yaml", "botsort.yaml", "rtdetr-resnet50.yaml"]
+)
 def test_stock_names_are_untouched(name: str) -> None:
     assert Path(checks.check_file(name)).is_relative_to(ROOT)
 
@@ -88,11 +94,16 @@ def test_no_packaged_name_is_a_stock_name() -> None:
     stock = {path.name for path in ROOT.rglob("*.yaml")}
     assert len(stock) > 100
     assert not stock & names.packaged_files().keys()
-    assert not {path.stem for path in ROOT.glob("cfg/datasets/*.yaml")} & names.packaged_files().keys()
+    assert (
+        not {path.stem for path in ROOT.glob("cfg/datasets/*.yaml")} & names.packaged_files().keys()
+    )
 
 
 def test_every_packaged_yaml_has_a_name_of_its_own() -> None:
-    files = [*names.packaged_folder("models").rglob("*.yaml"), *names.packaged_folder("data").glob("*.yaml")]
+    files = [
+        *names.packaged_folder("models").rglob("*.yaml"),
+        *names.packaged_folder("data").glob("*.yaml"),
+    ]
     assert len({file.name for file in files}) == len(files)
     assert all(names.packaged_files()[file.name] == file for file in files)
 
@@ -112,7 +123,9 @@ def test_a_wrong_suffix_is_still_refused() -> None:
         checks.check_file("yolov8-scsa.yaml", suffix=".pt")
 
 
-def test_a_data_set_without_suffix_reaches_ultralytics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_data_set_without_suffix_reaches_ultralytics(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """``data=tiny`` names a packaged data set, as ``data=coco8`` names a stock one."""
     yaml = tmp_path / "tiny.yaml"
     (tmp_path / "images").mkdir()
@@ -122,7 +135,9 @@ def test_a_data_set_without_suffix_reaches_ultralytics(monkeypatch: pytest.Monke
 
 
 def test_a_strangers_folder_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Installed without ``models`` inside (a broken wheel), site-packages/models is somebody else's."""
+    """Installed without ``models`` inside (a broken wheel), site-packages/models is somebody
+    else's.
+    """
     (tmp_path / "models").mkdir()
     monkeypatch.setattr(names, "_PACKAGE", tmp_path / "scsa_yolo")
     assert names.packaged_folder("models") == tmp_path / "scsa_yolo" / "models"

@@ -60,7 +60,9 @@ def test_what_is_wrapped() -> None:
     assert scsa_yolo.registered()
     assert sorted(patched_names()) == sorted(PATCHED)
     assert not any(stock(function) for function in held())
-    assert all(function.__name__ == name for function, (_, name) in zip(held(), PLACES, strict=True))
+    assert all(
+        function.__name__ == name for function, (_, name) in zip(held(), PLACES, strict=True)
+    )
 
 
 def test_registering_again_changes_nothing() -> None:
@@ -79,12 +81,18 @@ def test_unregister_restores_every_name() -> None:
     assert all(stock(function) for function in held())
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "ultralytics":
-            left = [key for key, value in vars(module).items() if any(value is function for function in wrapped)]
+            left = [
+                key
+                for key, value in vars(module).items()
+                if any(value is function for function in wrapped)
+            ]
             assert not left, f"{name} still holds wrapped {left}"
     with pytest.raises(FileNotFoundError):
         checks.check_file("yolov8-scsa.yaml")
     with pytest.raises(KeyError, match="C2f_SCSA"):
-        tasks.parse_model({"nc": 2, "backbone": [[-1, 1, "C2f_SCSA", [8]]], "head": []}, 8, verbose=False)
+        tasks.parse_model(
+            {"nc": 2, "backbone": [[-1, 1, "C2f_SCSA", [8]]], "head": []}, 8, verbose=False
+        )
     scsa_yolo.unregister()  # safe to repeat
 
 
@@ -93,7 +101,9 @@ def test_register_after_unregister() -> None:
     scsa_yolo.register()
     assert sorted(patched_names()) == sorted(PATCHED)
     assert not any(stock(function) for function in held())
-    assert len({id(vars(owner)["check_file"]) for owner, name in PLACES if name == "check_file"}) == 1
+    assert (
+        len({id(vars(owner)["check_file"]) for owner, name in PLACES if name == "check_file"}) == 1
+    )
     assert tasks.yaml_model_load("yolov8n-scsa.yaml")["scale"] == "n"
 
 
@@ -130,7 +140,8 @@ def test_a_reloaded_module_is_wrapped_again() -> None:
     assert stock(ultralytics.engine.trainer.check_file)
 
 
-# A wrapper that cannot be made, or that cannot work ---------------------------------------------------------------
+# A wrapper that cannot be made, or that cannot work
+# ---------------------------------------------------------------
 
 STOCK_ROWS = {"nc": 2, "scale": "n", "backbone": [[-1, 1, "C2f", [8]]], "head": []}
 
@@ -142,10 +153,14 @@ def break_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registration, "_TARGETS", targets)
 
 
-def test_a_name_gone_upstream_warns_and_leaves_that_module_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_gone_upstream_warns_and_leaves_that_module_stock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scsa_yolo.unregister()
     break_target(monkeypatch)
-    with pytest.warns(RuntimeWarning, match=r"ultralytics\.nn\.tasks stays as it is.*renamed_upstream.*doctor"):
+    with pytest.warns(
+        RuntimeWarning, match=r"ultralytics\.nn\.tasks stays as it is.*renamed_upstream.*doctor"
+    ):
         scsa_yolo.register()
     assert sorted(patched_names()) == sorted(name for name in PATCHED if ".nn.tasks." not in name)
     assert stock(tasks.parse_model)
@@ -174,7 +189,9 @@ def test_a_wrapper_whose_work_cannot_be_imported_is_stock(monkeypatch: pytest.Mo
 
 def test_autoload_warns_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scsa_yolo.host.register", lambda: 1 / 0)
-    with pytest.warns(RuntimeWarning, match="Ultralytics stays as it is: ZeroDivisionError.*scsa-yolo doctor"):
+    with pytest.warns(
+        RuntimeWarning, match="Ultralytics stays as it is: ZeroDivisionError.*scsa-yolo doctor"
+    ):
         autoload.main()
 
 

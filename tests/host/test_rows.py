@@ -29,17 +29,29 @@ BLOCKS = [
     pytest.param([-1, 2, "C3x", [32]], "BottleneckMid BottleneckMid", id="C3x"),
     pytest.param([-1, 2, "BottleneckCSP", [32]], "BottleneckMid BottleneckMid", id="BottleneckCSP"),
     pytest.param([-1, 1, "GhostBottleneck", [C]], "GhostBottleneckMid", id="GhostBottleneck"),
-    pytest.param([-1, 1, "GhostBottleneck", [32, 3, 2]], "GhostBottleneckMid", id="GhostBottleneck of stride 2"),
+    pytest.param(
+        [-1, 1, "GhostBottleneck", [32, 3, 2]],
+        "GhostBottleneckMid",
+        id="GhostBottleneck of stride 2",
+    ),
     pytest.param([-1, 2, "C3Ghost", [32]], "GhostBottleneckMid GhostBottleneckMid", id="C3Ghost"),
     pytest.param([-1, 2, "C3k2", [32, False, 0.25]], "BottleneckMid BottleneckMid", id="C3k2"),
     pytest.param([-1, 1, "C3k2", [32, True]], "BottleneckMid BottleneckMid", id="C3k2 of C3k"),
     pytest.param([-1, 1, "C3k2", [64, True, 0.5, True]], "BottleneckMid", id="C3k2 with PSABlock"),
     pytest.param([-1, 1, "C2fCIB", [32, True]], "CIBOut", id="C2fCIB"),
     pytest.param([-1, 1, "C2fCIB", [32, True, True]], "CIBOut", id="C2fCIB with RepVGGDW"),
-    pytest.param([-1, 1, "RepNCSPELAN4", [32, 32, 16, 2]], "RepBottleneckMid " * 4, id="RepNCSPELAN4"),
-    pytest.param([-1, 1, "ResNetLayer", [C, 8, 2, False, 3]], "ResNetBlockMid " * 3, id="ResNetLayer"),
-    pytest.param([-1, 2, "A2C2f", [64, False, -1]], "BottleneckMid " * 4, id="A2C2f without area attention"),
-    pytest.param([-1, 2, "ResNetVDLayer", [32, 2]], "BasicBlockVDMid BasicBlockVDMid", id="ResNetVDLayer"),
+    pytest.param(
+        [-1, 1, "RepNCSPELAN4", [32, 32, 16, 2]], "RepBottleneckMid " * 4, id="RepNCSPELAN4"
+    ),
+    pytest.param(
+        [-1, 1, "ResNetLayer", [C, 8, 2, False, 3]], "ResNetBlockMid " * 3, id="ResNetLayer"
+    ),
+    pytest.param(
+        [-1, 2, "A2C2f", [64, False, -1]], "BottleneckMid " * 4, id="A2C2f without area attention"
+    ),
+    pytest.param(
+        [-1, 2, "ResNetVDLayer", [32, 2]], "BasicBlockVDMid BasicBlockVDMid", id="ResNetVDLayer"
+    ),
 ]
 
 # packaged model, its stock model (None: the packaged one without SCSA), units
@@ -76,12 +88,16 @@ def spread(model: nn.Module) -> nn.Module:
 
 
 def attention_keys(model: nn.Module) -> set[str]:
-    """State-dict keys of what sits in the slots; the stock PSABlock has a child named ``attn`` of its own."""
+    """State-dict keys of what sits in the slots; the stock PSABlock has a child named ``attn`` of
+    its own.
+    """
     return {f"{name}.attn.{key}" for name, unit in slotted(model) for key in unit.attn.state_dict()}
 
 
 @pytest.mark.parametrize(("row", "expected"), BLOCKS)
-def test_a_block_keeps_its_stock_tensors_and_gets_a_unit_for_each_branch(row: list[Any], expected: str) -> None:
+def test_a_block_keeps_its_stock_tensors_and_gets_a_unit_for_each_branch(
+    row: list[Any], expected: str
+) -> None:
     stock, ours = parse(row), parse(with_attention(row))
     found = [type(unit).__name__ for _, unit in slotted(ours)]
     assert found == expected.split()
@@ -96,7 +112,9 @@ def test_a_block_keeps_its_stock_tensors_and_gets_a_unit_for_each_branch(row: li
 
 @pytest.mark.parametrize("slot", ["mid", "out"])
 @pytest.mark.parametrize(("row", "expected"), BLOCKS)
-def test_identity_start_gives_exactly_the_stock_output(row: list[Any], expected: str, slot: str) -> None:
+def test_identity_start_gives_exactly_the_stock_output(
+    row: list[Any], expected: str, slot: str
+) -> None:
     stock, ours = parse(row), parse(with_attention(row, slot=slot, start="identity"))
     spread(stock)
     assert len(list(slotted(ours))) == len(expected.split())
@@ -114,7 +132,9 @@ def test_the_papers_start_is_used_and_learns(row: list[Any], expected: str, slot
     assert y.shape == stock(X).shape
     assert not torch.allclose(y, stock(X))
     y.square().sum().backward()
-    learning = [name for name, p in ours.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    learning = [
+        name for name, p in ours.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert not learning, "no gradient"
 
 
@@ -127,13 +147,16 @@ def test_mid_and_out_differ() -> None:
 
 def test_attention_of_text_models_is_built() -> None:
     row = [-1, 2, "C2fAttn", [32, 16, 1]]
-    assert [type(unit).__name__ for _, unit in slotted(parse(with_attention(row)))] == ["BottleneckMid"] * 2
+    assert [type(unit).__name__ for _, unit in slotted(parse(with_attention(row)))] == [
+        "BottleneckMid"
+    ] * 2
 
 
 def test_scale_m_forces_c3k_in_a_row_with_attention_too() -> None:
     row, scales = [-1, 2, "C3k2", [64, False, 0.25]], {"n": [0.5, 0.25, 1024], "m": [0.5, 1.0, 512]}
     found = {
-        scale: [name for name, _ in slotted(parse(with_attention(row), scales=scales, scale=scale))] for scale in scales
+        scale: [name for name, _ in slotted(parse(with_attention(row), scales=scales, scale=scale))]
+        for scale in scales
     }
     assert found == {"n": ["0.m.0"], "m": ["0.m.0.m.0", "0.m.0.m.1"]}
 
@@ -162,7 +185,8 @@ def test_an_attention_of_a_third_party() -> None:
     assert model(X).shape == (2, 32, 13, 9)
 
 
-# Bare rows --------------------------------------------------------------------------------------------------------
+# Bare rows
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_a_bare_row_keeps_the_width_of_its_input() -> None:
@@ -206,7 +230,12 @@ def test_a_bare_row_from_an_earlier_layer(source: int) -> None:
 
 
 def test_layers_carry_what_ultralytics_reads_from_them() -> None:
-    model = parse([-1, 1, "C2f_SCSA", [32]], [-1, 1, "SCSA", []], [-1, 2, "SE", []], [-1, 2, "ResNetVDLayer", [32]])
+    model = parse(
+        [-1, 1, "C2f_SCSA", [32]],
+        [-1, 1, "SCSA", []],
+        [-1, 2, "SE", []],
+        [-1, 2, "ResNetVDLayer", [32]],
+    )
     for index, layer in enumerate(model):
         assert (layer.i, layer.f) == (index, -1)
         assert layer.np == sum(p.numel() for p in layer.parameters())
@@ -218,11 +247,16 @@ def test_layers_carry_what_ultralytics_reads_from_them() -> None:
     ]
 
 
-# Own layers -------------------------------------------------------------------------------------------------------
+# Own layers
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_own_layers() -> None:
-    model = parse([-1, 1, "ResNetVDStem", [64]], [-1, 2, "ResNetVDLayer", [64, 1]], [-1, 2, "ResNetVDLayer", [128, 2]])
+    model = parse(
+        [-1, 1, "ResNetVDStem", [64]],
+        [-1, 2, "ResNetVDLayer", [64, 1]],
+        [-1, 2, "ResNetVDLayer", [128, 2]],
+    )
     assert model(torch.rand(1, C, 64, 96)).shape == (1, 128, 8, 12)
     assert [len(layer.blocks) for layer in list(model)[1:]] == [2, 2]
 
@@ -232,7 +266,8 @@ def test_repeats_of_own_layers_follow_the_depth_of_the_scale() -> None:
     assert len(model[0].blocks) == 3
 
 
-# Whole models -----------------------------------------------------------------------------------------------------
+# Whole models
+# -----------------------------------------------------------------------------------------------------
 
 
 def build(name: str) -> nn.Sequential:
@@ -243,16 +278,24 @@ def build(name: str) -> nn.Sequential:
 @pytest.mark.parametrize(("ours", "stock", "expected"), MODELS, ids=[name for name, *_ in MODELS])
 def test_packaged_models(ours: str, stock: str, expected: int) -> None:
     model, plain = build(ours), build(stock)
-    legacy = getattr(plain[-1], "legacy", None)  # a class attribute of Detect, set anew by each build
+    legacy = getattr(
+        plain[-1], "legacy", None
+    )  # a class attribute of Detect, set anew by each build
     assert getattr(build(ours)[-1], "legacy", None) == legacy
     assert sum(1 for _ in slotted(model)) == expected
     theirs, own = plain.state_dict(), model.state_dict()
-    assert [key for key, tensor in theirs.items() if key not in own or not torch.equal(tensor, own[key])] == []
+    assert [
+        key for key, tensor in theirs.items() if key not in own or not torch.equal(tensor, own[key])
+    ] == []
     assert own.keys() - theirs.keys() == attention_keys(model)
 
 
 def test_the_dictionary_is_not_changed_and_shares_nothing() -> None:
-    backbone = [[-1, 2, "C2f_SCSA", [32, "True", {"window": 5}]], [-1, 1, "SCSA", [{}]], [-1, 1, "ResNetVDLayer", [8]]]
+    backbone = [
+        [-1, 2, "C2f_SCSA", [32, "True", {"window": 5}]],
+        [-1, 1, "SCSA", [{}]],
+        [-1, 1, "ResNetVDLayer", [8]],
+    ]
     d = {"nc": 2, "backbone": backbone, "head": [[-1, 1, "nn.Upsample", ["None", 2, "nearest"]]]}
     before = deepcopy(d)
     tasks.parse_model(d, C, verbose=False)
@@ -268,7 +311,10 @@ def test_the_models_dictionary_keeps_our_rows() -> None:
 
 def test_a_transferred_model_with_identity_start_gives_exactly_the_stock_output() -> None:
     d = scsa_yolo_rows(tasks.yaml_model_load("yolov8n-scsa.yaml"), start="identity")
-    stock, ours = tasks.DetectionModel("yolov8n.yaml", verbose=False), tasks.DetectionModel(d, verbose=False)
+    stock, ours = (
+        tasks.DetectionModel("yolov8n.yaml", verbose=False),
+        tasks.DetectionModel(d, verbose=False),
+    )
     spread(stock)
     ours.load(stock)
     assert sum(isinstance(unit.attn, IdentityStart) for _, unit in slotted(ours)) == 10
@@ -293,4 +339,7 @@ def test_every_stock_yaml_still_loads() -> None:
     files = sorted((ROOT / "cfg" / "models").rglob("*.yaml"))
     assert len(files) > 50
     for file in files:
-        assert tasks.yaml_model_load(file)["backbone"] == yaml.safe_load(file.read_text(encoding="utf-8"))["backbone"]
+        assert (
+            tasks.yaml_model_load(file)["backbone"]
+            == yaml.safe_load(file.read_text(encoding="utf-8"))["backbone"]
+        )

@@ -1,4 +1,6 @@
-"""The table of layers: our rows with their parameters, stock lines unchanged character by character."""
+"""The table of layers: our rows with their parameters, stock lines unchanged character by
+character.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,20 @@ def test_stock_lines_are_unchanged(size: str, yolo_log: Any) -> None:
             layer = int(own[:3])
             assert own[:26] == stock[:26], "index, from and repeats"
             assert int(own[26:36]) == sum(p.numel() for p in model[layer].parameters())
-            assert int(own[26:36]) > int(stock[26:36]) == sum(p.numel() for p in plain[layer].parameters())
+            assert (
+                int(own[26:36])
+                > int(stock[26:36])
+                == sum(p.numel() for p in plain[layer].parameters())
+            )
             block, arguments = re.search(r"block\.(\w+) +(\[.*\]) *$", stock).groups()
             assert re.search(rf"  {block}_SCSA \(\d+ x SCSA, mid\) +{re.escape(arguments)}$", own)
         else:
             assert own == stock
     lines = rows_of(ours)
     assert sorted(lines) == list(range(len(model)))
-    assert sum(int(line[26:36]) for line in lines.values()) == sum(p.numel() for p in model.parameters())
+    assert sum(int(line[26:36]) for line in lines.values()) == sum(
+        p.numel() for p in model.parameters()
+    )
 
 
 def test_every_kind_of_row(yolo_log: Any) -> None:
@@ -64,7 +72,9 @@ def test_every_kind_of_row(yolo_log: Any) -> None:
         ["ultralytics.nn.modules.conv.Conv", "[32, 8]"],
     ]
     assert [int(line[23:26]) for line in lines.values()] == [1, 2, 2, 1, 2, 1]
-    assert [int(line[26:36]) for line in lines.values()] == [sum(p.numel() for p in m.parameters()) for m in model]
+    assert [int(line[26:36]) for line in lines.values()] == [
+        sum(p.numel() for p in m.parameters()) for m in model
+    ]
 
 
 def test_the_table_comes_before_what_stock_says_next(yolo_log: Any) -> None:
@@ -80,7 +90,12 @@ def test_quiet_stays_quiet(yolo_log: Any) -> None:
 
 
 def test_an_error_in_a_row_still_shows_the_table(yolo_log: Any) -> None:
-    d = {"nc": 2, "scale": "n", "backbone": [[-1, 1, "Conv", [8]], [-1, 1, "SPPF_SCSA", [8, 5]]], "head": []}
+    d = {
+        "nc": 2,
+        "scale": "n",
+        "backbone": [[-1, 1, "Conv", [8]], [-1, 1, "SPPF_SCSA", [8, 5]]],
+        "head": [],
+    }
     with pytest.raises(ValueError, match="no residual unit in SPPF"):
         tasks.parse_model(d, 3, verbose=True)
     assert sorted(rows_of(yolo_log.messages)) == [0, 1]
@@ -92,7 +107,9 @@ def test_another_threads_lines_pass(yolo_log: Any) -> None:
     from scsa_yolo.host.table import LayerTable
 
     def say(text: str) -> None:
-        record = LOGGER.makeRecord(LOGGER.name, logging.INFO, __file__, 1, text, (), None, "parse_model")
+        record = LOGGER.makeRecord(
+            LOGGER.name, logging.INFO, __file__, 1, text, (), None, "parse_model"
+        )
         LOGGER.handle(record)
 
     with LayerTable():

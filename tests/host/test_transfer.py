@@ -32,8 +32,10 @@ def stock() -> tasks.DetectionModel:
 def test_a_matching_stock_model(stock: Any, yolo_log: Any) -> None:
     model = detector("yolov8n-scsa.yaml")
     model.load(stock)
-    assert report(yolo_log) == (
-        "scsa_yolo: 355 of 355 stock tensors transferred; 170 tensors in 10 attention modules are new"
+    assert (
+        report(yolo_log)
+        == "scsa_yolo: 355 of 355 stock tensors transferred; 170 tensors in 10 attention modules"
+        " are new"
     )
     own = model.state_dict()
     assert all(torch.equal(tensor, own[key]) for key, tensor in stock.state_dict().items())
@@ -68,14 +70,22 @@ def test_other_classes_say_what_differs(stock: Any, yolo_log: Any) -> None:
 def test_from_one_of_ours(yolo_log: Any) -> None:
     first, second = detector("yolov8n-scsa.yaml"), detector("yolov8n-scsa.yaml")
     second.load(first)
-    assert report(yolo_log) == (
-        "scsa_yolo: 355 of 355 stock tensors transferred; 170 of 170 attention tensors transferred"
+    assert (
+        report(yolo_log)
+        == "scsa_yolo: 355 of 355 stock tensors transferred; 170 of 170 attention tensors"
+        " transferred"
     )
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 def test_bare_rows_are_new_whatever_their_start(yolo_log: Any) -> None:
-    head = [[-1, 1, "SCSA", []], [-1, 1, "SCSA", [{"start": "identity"}]], [[0, 0, 2], 1, "Detect", [2]]]
+    head = [
+        [-1, 1, "SCSA", []],
+        [-1, 1, "SCSA", [{"start": "identity"}]],
+        [[0, 0, 2], 1, "Detect", [2]],
+    ]
     d = {"nc": 2, "scale": "n", "backbone": [[-1, 1, "Conv", [16, 3, 8]]], "head": head}
     model = detector(d)
     assert sorted(attention_modules(model)) == ["model.1", "model.2"]
@@ -87,7 +97,10 @@ def test_attention_modules_by_name() -> None:
     model = detector("yolo11n-scsa.yaml")
     names = attention_modules(model)
     assert len(names) == 11
-    assert all(name.endswith(".attn") and model.get_submodule(name) is module for name, module in names.items())
+    assert all(
+        name.endswith(".attn") and model.get_submodule(name) is module
+        for name, module in names.items()
+    )
     unit = next(unit for _, unit in slotted(model))
     assert attention_modules(unit) == {"attn": unit.attn}
 

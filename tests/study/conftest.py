@@ -1,4 +1,6 @@
-"""One small study for all tests that look at records: killed during its first run, killed again, and finished."""
+"""One small study for all tests that look at records: killed during its first run, killed again,
+and finished.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,9 @@ import yaml
 # The study's process and its run's in one, ended as kill -9 does, right after the first epoch.
 KILLED = """
 import os, signal, sys
-from scsa_yolo.study import training
-from scsa_yolo.study.folder import open_study
-from scsa_yolo.study.worker import run_job
+from scsa_yolo.study.running import training
+from scsa_yolo.study.running.folder import open_study
+from scsa_yolo.study.running.worker import run_job
 
 write = training.State.write
 
@@ -83,10 +85,12 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, make_home: Callable[[Path], Any], make_data: Callable[..., Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    make_home: Callable[[Path], Any],
+    make_data: Callable[..., Path],
 ) -> Finished:
     """The study, made once even where several processes share the tests."""
-    from scsa_yolo.study.lock import hold
+    from scsa_yolo.study.running.lock import hold
 
     base = tmp_path_factory.getbasetemp()
     base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
@@ -97,14 +101,19 @@ def finished(
             (place / "made.json").write_text(json.dumps(made), encoding="utf-8")
     after_kill, orphan_ended, text = json.loads((place / "made.json").read_text(encoding="utf-8"))
     folder = place / "study"
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (folder / "records").glob("*.json")}
+    records = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in (folder / "records").glob("*.json")
+    }
     return Finished(place / "plan.yaml", folder, records, after_kill, orphan_ended, text)
 
 
 def _make(home: Any, make_data: Callable[..., Path]) -> tuple[list[str], bool, str]:
     data = make_data(home.folder / "tiny")
     plan, folder = home.folder / "plan.yaml", home.folder / "study"
-    plan.write_text(f"# a comment, kept\n{yaml.safe_dump(content_of(data), sort_keys=False)}", encoding="utf-8")
+    plan.write_text(
+        f"# a comment, kept\n{yaml.safe_dump(content_of(data), sort_keys=False)}", encoding="utf-8"
+    )
     assert home.python(KILLED, plan, folder, ok=False).code == -signal.SIGKILL
     orphan_ended = _kill_parent(home, plan, folder)
     after_kill = [path.name for path in folder.glob("records/*")]
@@ -113,20 +122,26 @@ def _make(home: Any, make_data: Callable[..., Path]) -> tuple[list[str], bool, s
 
 
 def _kill_parent(home: Any, plan: Path, folder: Path) -> bool:
-    """Start the study, kill it when its first run has a process, and tell whether that process ends too."""
+    """Start the study, kill it when its first run has a process, and tell whether that process ends
+    too.
+    """
     environment = {**os.environ, "YOLO_CONFIG_DIR": str(home.folder / ".settings")}
     command = [*COMMAND, "run", str(plan), "--folder", str(folder)]
-    with subprocess.Popen(command, cwd=home.folder, env=environment, stdout=subprocess.DEVNULL) as study:
+    with subprocess.Popen(
+        command, cwd=home.folder, env=environment, stdout=subprocess.DEVNULL
+    ) as study:
         children: list[psutil.Process] = []
         while not children:
             assert study.poll() is None, "the study ended before its first run"
             time.sleep(0.05)
-            children = [child for child in psutil.Process(study.pid).children() if _is_worker(child)]
+            children = [
+                child for child in psutil.Process(study.pid).children() if _is_worker(child)
+            ]
         study.kill()
     return not psutil.wait_procs(children, timeout=60)[1]
 
 
 def _is_worker(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):  # git, say, which has ended by now
-        return "scsa_yolo.study.worker" in process.cmdline()
+        return "scsa_yolo.study.running.worker" in process.cmdline()
     return False

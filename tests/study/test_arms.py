@@ -11,9 +11,9 @@ import yaml
 
 from scsa_yolo.attention import attention_names
 from scsa_yolo.complexity import load
-from scsa_yolo.graft import PARTS
-from scsa_yolo.study.arms import arm_model, arm_yaml, at_scale, describe, model_file
-from scsa_yolo.study.plan import Arm, PlanError
+from scsa_yolo.grafting import PARTS
+from scsa_yolo.study.planning.arms import arm_model, arm_yaml, at_scale, describe, model_file
+from scsa_yolo.study.planning.plan import Arm, PlanError
 
 ARMS = [
     Arm("scsa", "SCSA"),
@@ -57,7 +57,9 @@ def test_arms_start_with_the_same_stock_weights(arm: Arm, tmp_path: Path) -> Non
         (tmp_path / name).write_text(text)
         torch.manual_seed(3)
         states.append(load(tmp_path / name).model.state_dict())
-        states[-1]["next draw"] = torch.rand(1)  # and what is drawn after, such as augmentation, is the same
+        states[-1]["next draw"] = torch.rand(
+            1
+        )  # and what is drawn after, such as augmentation, is the same
     control, other = states
     assert {*control} < {*other}
     assert all(torch.equal(control[key], other[key]) for key in control)
@@ -89,12 +91,15 @@ def test_a_name_without_a_scale_letter_is_refused(model: str) -> None:
 
 
 def test_an_arm_on_a_model_that_has_attention_already() -> None:
-    with pytest.raises(PlanError, match=r"arms\.scsa on yolov8n-scsa\.yaml: .*has attention rows already"):
+    with pytest.raises(
+        PlanError, match=r"arms\.scsa on yolov8n-scsa\.yaml: .*has attention rows already"
+    ):
         arm_yaml("yolov8n-scsa.yaml", Arm("scsa", "SCSA"))
 
 
 def test_description() -> None:
     assert describe(Arm("stock")) == "the model as it is"
-    assert describe(Arm("a", "SCSA", rows=[2, 4], options={"window": 9})) == (
-        "SCSA in rows 2, 4, slot mid, start paper, window 9"
+    assert (
+        describe(Arm("a", "SCSA", rows=[2, 4], options={"window": 9}))
+        == "SCSA in rows 2, 4, slot mid, start paper, window 9"
     )

@@ -16,18 +16,27 @@ from typing import Any
 import pytest
 import yaml
 
-from scsa_yolo.study import cluster
-from scsa_yolo.study.cluster import on_node, run_on_ray
-from scsa_yolo.study.folder import StudyError, open_study
-from scsa_yolo.study.record import blank, load_all, record_path, sealed
-from scsa_yolo.study.run import run_study
+from scsa_yolo.study.records.record import blank, load_all, record_path, sealed
+from scsa_yolo.study.running import cluster
+from scsa_yolo.study.running.cluster import on_node, run_on_ray
+from scsa_yolo.study.running.folder import StudyError, open_study
+from scsa_yolo.study.running.local import run_study
 
 # What may differ between two machines, or two moments, that do the same run.
-TIMES = {"attempts", "started", "seconds", "cpu_seconds", "total_seconds", "peak_memory_mb", "latency_ms", "hash"}
+TIMES = {
+    "attempts",
+    "started",
+    "seconds",
+    "cpu_seconds",
+    "total_seconds",
+    "peak_memory_mb",
+    "latency_ms",
+    "hash",
+}
 
 START = """
 import sys
-from scsa_yolo.study.cluster import run_on_ray
+from scsa_yolo.study.running.cluster import run_on_ray
 sys.exit(run_on_ray(sys.argv[1], sys.argv[2], address="local", jobs=2, threads=1))
 """
 
@@ -51,7 +60,9 @@ def plan_file(tmp_path: Path, tiny_data: Path) -> Path:
 
 def measured(record: dict[str, Any]) -> dict[str, Any]:
     """Return what must be the same wherever a run is done."""
-    epochs = [{key: value for key, value in row.items() if key != "time"} for row in record["epochs"]]
+    epochs = [
+        {key: value for key, value in row.items() if key != "time"} for row in record["epochs"]
+    ]
     return {key: value for key, value in record.items() if key not in TIMES} | {"epochs": epochs}
 
 
@@ -70,7 +81,9 @@ def workers(process: Any, part: str) -> Iterator[Any]:
 
 
 def kill_holder_of_run(pid: int, part: str, timeout: float = 240) -> Any:
-    """Kill the Ray worker that a run's process belongs to, once the trainer has begun; return that process."""
+    """Kill the Ray worker that a run's process belongs to, once the trainer has begun; return that
+    process.
+    """
     import psutil
 
     end = time.monotonic() + timeout
@@ -85,14 +98,18 @@ def kill_holder_of_run(pid: int, part: str, timeout: float = 240) -> Any:
 
 
 def test_a_killed_worker_costs_nothing(plan_file: Path, yolo_home: Any, needs: Any) -> None:
-    """Two workers of a real Ray, one killed while its run trains; then the same without a shared folder."""
+    """Two workers of a real Ray, one killed while its run trains; then the same without a shared
+    folder.
+    """
     needs("ray", "faster_coco_eval")
     import psutil
 
     here, there = plan_file.with_name("here"), plan_file.with_name("there")
     command = [sys.executable, "-c", START, str(plan_file), str(there)]
     home = {**os.environ, "HOME": str(yolo_home.folder)}  # where Ray keeps a token
-    with subprocess.Popen(command, env=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as study:
+    with subprocess.Popen(
+        command, env=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as study:
         try:
             orphan = kill_holder_of_run(study.pid, "scsa")
             said, _ = study.communicate(timeout=400)
@@ -108,7 +125,9 @@ def test_a_killed_worker_costs_nothing(plan_file: Path, yolo_home: Any, needs: A
     ours, theirs = load_all(here), load_all(there)
     assert [measured(record) for record in theirs] == [measured(record) for record in ours]
     assert [(record["arm"], record["attempts"]) for record in theirs] == [("scsa", 2), ("stock", 1)]
-    assert all(record["epochs"][0]["train/box_loss"] > 0 for record in theirs)  # there was something to compare
+    assert all(
+        record["epochs"][0]["train/box_loss"] > 0 for record in theirs
+    )  # there was something to compare
 
     with open_study(plan_file, there, device="cpu", threads=1) as opened:
         job = opened.job(opened.runs[0])
@@ -121,7 +140,9 @@ def test_a_killed_worker_costs_nothing(plan_file: Path, yolo_home: Any, needs: A
 
 
 class Ray:
-    """As much of Ray as a study needs, with outcomes as written: by run, one for each time it is handed over."""
+    """As much of Ray as a study needs, with outcomes as written: by run, one for each time it is
+    handed over.
+    """
 
     def __init__(self, outcomes: dict[str, list[str]], cpus: int = 1, gpus: int = 0) -> None:
         self.outcomes, self.handed, self.cancelled = outcomes, [], []
@@ -142,7 +163,10 @@ class Ray:
         return self.resources
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": self.resources}, {"Alive": False, "Resources": self.resources}]
+        return [
+            {"Alive": True, "Resources": self.resources},
+            {"Alive": False, "Resources": self.resources},
+        ]
 
     def remote(self, **options: Any) -> Any:
         assert options["max_retries"] == 0  # the study counts attempts itself
@@ -170,7 +194,12 @@ class Ray:
             return None, "node-7: no space left", True
         if outcome == "dies":
             return None, "node-7: its process was killed (signal 9)", False
-        record = {**blank(self.handed[number]), "status": outcome, "seconds": 1.0, "final": {"AP": 0.5}}
+        record = {
+            **blank(self.handed[number]),
+            "status": outcome,
+            "seconds": 1.0,
+            "final": {"AP": 0.5},
+        }
         return sealed({**record, "error": "it broke" if outcome == "failed" else None}), "", False
 
 
@@ -186,7 +215,9 @@ def run(plan_file: Path, monkeypatch: pytest.MonkeyPatch):
     return start, folder
 
 
-def test_lost_runs_go_first_and_count_their_attempts(run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lost_runs_go_first_and_count_their_attempts(
+    run, capsys: pytest.CaptureFixture[str]
+) -> None:
     start, folder = run
     ray = Ray({"stock": ["crash", "dies", "done"], "scsa": ["failed"]})
     assert start(ray) == 1
@@ -223,11 +254,16 @@ def test_a_full_disk_on_a_node_leaves_no_record(run, capsys: pytest.CaptureFixtu
     start, folder = run
     assert start(Ray({"stock": ["later"], "scsa": ["done"]}), retries=0) == 1
     assert [record["arm"] for record in load_all(folder)] == ["scsa"]
-    assert "no space left. What is done is kept: type the same command again" in capsys.readouterr().out
+    assert (
+        "no space left. What is done is kept: type the same command again"
+        in capsys.readouterr().out
+    )
     assert start(Ray({"stock": ["done"]})) == 0
 
 
-def test_a_full_disk_here_ends_the_study_with_a_line(run, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_here_ends_the_study_with_a_line(
+    run, monkeypatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     start, folder = run
 
     def full(*_: Any) -> None:
@@ -237,7 +273,10 @@ def test_a_full_disk_here_ends_the_study_with_a_line(run, monkeypatch, capsys: p
     ray = Ray({"stock": ["done"], "scsa": ["done"]})
     assert start(ray, address="local") == 1
     assert len(ray.handed) == 1
-    assert "its record cannot be written: [Errno 28] No space left on device. Make room" in capsys.readouterr().out
+    assert (
+        "its record cannot be written: [Errno 28] No space left on device. Make room"
+        in capsys.readouterr().out
+    )
     assert load_all(folder) == []
 
 
@@ -254,7 +293,9 @@ def test_stopping_cancels_what_runs(run) -> None:
 def test_a_cluster_that_goes_is_said(run, monkeypatch: pytest.MonkeyPatch) -> None:
     start, folder = run
     ray = Ray({"stock": [], "scsa": []})
-    monkeypatch.setattr(ray, "wait", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no head.\nmore")))
+    monkeypatch.setattr(
+        ray, "wait", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no head.\nmore"))
+    )
     with pytest.raises(StudyError, match=r"the Ray cluster is gone: no head\. When it is back"):
         start(ray)
     assert not (folder / ".ray").exists()
@@ -285,7 +326,9 @@ def test_what_a_run_takes(run, monkeypatch, cpus, gpus, options, device, threads
 
 def test_a_machine_without_room_is_refused(run) -> None:
     start, _ = run
-    with pytest.raises(StudyError, match=r"no room for a run: 1 CPU and 1 GPU for each.*--gpus-per-run 0"):
+    with pytest.raises(
+        StudyError, match=r"no room for a run: 1 CPU and 1 GPU for each.*--gpus-per-run 0"
+    ):
         start(Ray({}), address="local", gpus_per_run=1)
     with pytest.raises(StudyError, match=r"64 CPU and 0 GPU for each.*--cpus-per-run 1"):
         start(Ray({}), address="local", cpus_per_run=64)
@@ -317,8 +360,13 @@ def test_bad_options(plan_file: Path, options: dict[str, Any], message: str) -> 
 def test_no_cluster_and_no_ray(run, plan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start, _ = run
     ray = Ray({})
-    monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("none found.\nmore")))
-    with pytest.raises(StudyError, match=r"no Ray cluster at 'head:6379': none found\. Type: ray status .*--ray local"):
+    monkeypatch.setattr(
+        ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("none found.\nmore"))
+    )
+    with pytest.raises(
+        StudyError,
+        match=r"no Ray cluster at 'head:6379': none found\. Type: ray status .*--ray local",
+    ):
         start(ray)
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "ray", None)

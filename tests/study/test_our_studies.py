@@ -1,4 +1,6 @@
-"""The studies in studies/: every record is whole, of its plan and of committed code; the pages are made from them."""
+"""The studies in studies/: every record is whole, of its plan and of committed code; the pages are
+made from them.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from scsa_yolo.attention import attention_class
-from scsa_yolo.study import plan as plans
-from scsa_yolo.study.record import load_all
-from scsa_yolo.study.schedule import schedule
+from scsa_yolo.study.planning import plan as plans
+from scsa_yolo.study.planning.schedule import schedule
+from scsa_yolo.study.records.record import load_all
 
 STUDIES = sorted(path.parent for path in (Path(__file__).parents[2] / "studies").glob("*/records"))
 
@@ -33,7 +35,9 @@ def test_records_are_whole_and_of_the_plan(study: Path) -> None:
         assert record["status"] == "done"
         assert record["code"] is not None
         assert not record["code"]["dirty"], "a run of code that nobody can get"
-        assert [epoch["epoch"] for epoch in record["epochs"]] == [*range(1, plan.train["epochs"] + 1)]
+        assert [epoch["epoch"] for epoch in record["epochs"]] == [
+            *range(1, plan.train["epochs"] + 1)
+        ]
         assert set(plan.metrics) <= record["final"].keys()
 
 
@@ -57,7 +61,7 @@ def test_one_data_set_each(study: Path) -> None:
 def test_pages_are_made_from_the_records(study: Path, tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     pytest.importorskip("matplotlib")
-    from scsa_yolo.study.report import report
+    from scsa_yolo.study.reporting.report import report
 
     report(study, tmp_path)
     for name in ("report.md", "report.csv"):

@@ -1,4 +1,6 @@
-"""The packaged plans: each is a valid plan of what the paper compares, with enough seeds, and a cost that adds up."""
+"""The packaged plans: each is a valid plan of what the paper compares, with enough seeds, and a
+cost that adds up.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scsa_yolo.study import paper
-from scsa_yolo.study.arms import arm_yaml
-from scsa_yolo.study.plan import Plan, load, parse
-from scsa_yolo.study.schedule import schedule
-from scsa_yolo.study.statistics import seeds_needed
-from scsa_yolo.study.verdict import is_reference
+from scsa_yolo.paired.differences import seeds_needed
+from scsa_yolo.study.planning import paper
+from scsa_yolo.study.planning.arms import arm_yaml
+from scsa_yolo.study.planning.plan import Plan, load, parse
+from scsa_yolo.study.planning.schedule import schedule
+from scsa_yolo.study.reporting.verdict import is_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [path.name for path in paper.plans() if path.stem.startswith("table")]
@@ -41,7 +43,10 @@ def plan_of(tiny_data: Path):
 
 
 def test_all_three_tables_are_packaged() -> None:
-    assert {f"table5-{model}.yaml" for model in TABLE5} | {"table1-yolov8n.yaml", "table6-yolov8n.yaml"} == {*NAMES}
+    assert {f"table5-{model}.yaml" for model in TABLE5} | {
+        "table1-yolov8n.yaml",
+        "table6-yolov8n.yaml",
+    } == {*NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +62,9 @@ def test_plan_is_valid_and_named_as_its_file(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds_are_the_fewest_that_can_carry_a_verdict(name: str) -> None:
     plan = load(paper.find(name))
-    tested = [name for name, arm in plan.arms.items() if name != plan.control and not is_reference(arm)]
+    tested = [
+        name for name, arm in plan.arms.items() if name != plan.control and not is_reference(arm)
+    ]
     assert len(plan.seeds) == seeds_needed(plan.verdict["alpha"], len(tested))
 
 
@@ -66,7 +73,9 @@ def test_every_arm_can_be_grafted(name: str) -> None:
     plan = load(paper.find(name))
     texts = [arm_yaml(model, arm)[1] for model in plan.models for arm in plan.arms.values()]
     rows = [yaml.safe_load(text)["backbone"] + yaml.safe_load(text)["head"] for text in texts]
-    assert all(a != b for i, a in enumerate(rows) for b in rows[:i])  # no two arms are the same model
+    assert all(
+        a != b for i, a in enumerate(rows) for b in rows[:i]
+    )  # no two arms are the same model
 
 
 def test_the_demo_plan_is_small() -> None:
@@ -80,18 +89,27 @@ def test_rtdetr_is_trained_as_its_settings_say() -> None:
     assert {key: train[key] for key in settings} == settings
 
 
-def test_find_prefers_a_local_file_and_lists_the_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_prefers_a_local_file_and_lists_the_packaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert paper.find("table5-yolov8n").is_file()
     (tmp_path / "table5-yolov8n.yaml").write_text("name: mine\n")
     assert paper.find("table5-yolov8n.yaml") == Path("table5-yolov8n.yaml")
-    with pytest.raises(FileNotFoundError, match=r"no plan 'table7'.*study init.*table1-yolov8n, table5-"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no plan 'table7'.*study init.*table1-yolov8n, table5-"
+    ):
         paper.find("table7")
 
 
 @pytest.mark.parametrize(
     ("data", "images"),
-    [("COCO-scsa.yaml", 118_287), ("VOC-scsa.yaml", 16_551), ("coco.yaml", 118_287), ("VisDrone.yaml", 6_471)],
+    [
+        ("COCO-scsa.yaml", 118_287),
+        ("VOC-scsa.yaml", 16_551),
+        ("coco.yaml", 118_287),
+        ("VisDrone.yaml", 6_471),
+    ],
 )
 def test_images_of_a_set_that_is_not_here(yolo_home: object, data: str, images: int) -> None:
     assert paper.train_images(data) == images
@@ -108,12 +126,14 @@ def test_cost_adds_up(plan_of) -> None:
     n, s = (cost(load(name).model, 64).gflops for name in ("yolov8n.yaml", "yolov8s.yaml"))
     found = paper.estimate(plan_of(), tflops=0.001)
     assert found.runs == 5  # two arms, two seeds, one repeat of stock
-    assert found.hours == pytest.approx(3 * 4 * 3 * (3 * n + 2 * s) / 1 / 3600)  # 0.001 TFLOP/s is 1 GFLOP/s
+    assert found.hours == pytest.approx(
+        3 * 4 * 3 * (3 * n + 2 * s) / 1 / 3600
+    )  # 0.001 TFLOP/s is 1 GFLOP/s
     counted = {("yolov8n.yaml", "stock"): n, ("yolov8n.yaml", "one-size-up"): s}
     assert paper.estimate(plan_of(), 0.002, counted).hours == pytest.approx(found.hours / 2)
-    assert paper.estimate(plan_of(train={"epochs": 6, "imgsz": 64, "fraction": 0.5}), 0.001).hours == pytest.approx(
-        found.hours
-    )
+    assert paper.estimate(
+        plan_of(train={"epochs": 6, "imgsz": 64, "fraction": 0.5}), 0.001
+    ).hours == pytest.approx(found.hours)
 
 
 @pytest.mark.parametrize("tflops", [0, -1, float("nan"), float("inf")])
@@ -128,7 +148,9 @@ def test_report_says_what_it_is(plan_of, tmp_path: Path) -> None:
     assert "estimated and not measured" in text
     assert "at an assumed 7 TFLOP/s" in text
     assert "5 runs x 3 epochs x 4 pictures" in text
-    (tmp_path / "away.yaml").write_text("path: nowhere\ntrain: images/train\nval: images/val\nnames: [one]\n")
+    (tmp_path / "away.yaml").write_text(
+        "path: nowhere\ntrain: images/train\nval: images/val\nnames: [one]\n"
+    )
     assert "not estimated" in paper.report(plan_of(data=[str(tmp_path / "away.yaml")]))
     assert "not estimated" in paper.report(plan_of(train={"imgsz": [64, 96]}))
 
@@ -136,7 +158,9 @@ def test_report_says_what_it_is(plan_of, tmp_path: Path) -> None:
 def test_page_has_the_table() -> None:
     """All names and runs; the hours of one plan, as counting all takes half a minute."""
     page = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(table[^`]+)` \|.*\| ([\d,]+) \| [\d,]+ \|$", page, flags=re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(table[^`]+)` \|.*\| ([\d,]+) \| [\d,]+ \|$", page, flags=re.MULTILINE)
+    )
     assert rows == {Path(name).stem: str(len(schedule(load(paper.find(name))))) for name in NAMES}
     hours = re.search(r"^\| `table5-yolov8n` .*\| ([\d,]+) \|$", page, flags=re.MULTILINE)[1]
     assert paper.estimate(load(paper.find("table5-yolov8n"))).hours == pytest.approx(

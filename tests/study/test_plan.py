@@ -9,18 +9,24 @@ from typing import Any
 import pytest
 import yaml
 
-from scsa_yolo.study.plan import METRICS, PlanError, load, parse, plan_hash
-from scsa_yolo.study.template import TEMPLATE
-from scsa_yolo.study.verify import data_set, verify
+from scsa_yolo.study.planning.plan import METRICS, PlanError, load, parse, plan_hash
+from scsa_yolo.study.planning.template import TEMPLATE
+from scsa_yolo.study.planning.verify import data_set, verify
 
 Content = Callable[..., dict[str, Any]]
 
 BAD = {
-    "unknown key": ({"seed": [1]}, r"plan: unknown key 'seed'\. Did you mean seeds\? Known: name, models"),
+    "unknown key": (
+        {"seed": [1]},
+        r"plan: unknown key 'seed'\. Did you mean seeds\? Known: name, models",
+    ),
     "missing key": ({"arms": None}, "the plan lacks arms"),
     "empty seeds": ({"seeds": []}, "seeds: must be a list of whole numbers"),
     "seeds no numbers": ({"seeds": [0, True]}, "seeds: must be a list of whole numbers"),
-    "duplicate seeds": ({"seeds": [0, 1, 0]}, "seeds: 0 more than once; equal runs are written under 'repeats'"),
+    "duplicate seeds": (
+        {"seeds": [0, 1, 0]},
+        "seeds: 0 more than once; equal runs are written under 'repeats'",
+    ),
     "control is no arm": ({"control": "scas"}, "control: must be one of stock, scsa, got 'scas'"),
     "name with a slash": ({"name": "a/b"}, "name: a name is letters"),
     "name that joins ids": ({"name": "a__b"}, "name: a name is letters"),
@@ -42,53 +48,101 @@ BAD = {
     "metric": ({"metrics": ["AP", "mAP"]}, r"metrics: unknown 'mAP'\..*Known: AP, AP50"),
     "metric twice": ({"metrics": ["AP", "AP"]}, "metrics: 'AP' comes twice"),
     "primary": ({"metrics": ["AP50"], "primary": "AP"}, "primary: must be one of AP50, got 'AP'"),
-    "verdict key": ({"verdict": {"alfa": 0.1}}, r"verdict: unknown key 'alfa'\. Did you mean alpha"),
-    "verdict alpha": ({"verdict": {"alpha": 5}}, "verdict.alpha: must be a number from 0 to under 1"),
+    "verdict key": (
+        {"verdict": {"alfa": 0.1}},
+        r"verdict: unknown key 'alfa'\. Did you mean alpha",
+    ),
+    "verdict alpha": (
+        {"verdict": {"alpha": 5}},
+        "verdict.alpha: must be a number from 0 to under 1",
+    ),
     "verdict alpha 0": ({"verdict": {"alpha": 0}}, "alpha and confidence must be over 0"),
-    "verdict interval": ({"verdict": {"interval": "normal"}}, "verdict.interval: must be one of bca, t"),
+    "verdict interval": (
+        {"verdict": {"interval": "normal"}},
+        "verdict.interval: must be one of bca, t",
+    ),
     "split": ({"split": "valid"}, "split: must be one of val, test, train"),
     "weights": ({"weights": "final"}, "weights: must be one of last, best"),
-    "repeats arm": ({"repeats": {"arm": "x", "seed": 0}}, "repeats.arm: must be one of stock, scsa"),
-    "repeats seed": ({"repeats": {"arm": "stock", "seed": 7}}, "repeats.seed: must be one of 0, 1, got 7"),
-    "repeats times": ({"repeats": {"arm": "stock", "seed": 0, "times": 0}}, "repeats.times: must be a whole number"),
+    "repeats arm": (
+        {"repeats": {"arm": "x", "seed": 0}},
+        "repeats.arm: must be one of stock, scsa",
+    ),
+    "repeats seed": (
+        {"repeats": {"arm": "stock", "seed": 7}},
+        "repeats.seed: must be one of 0, 1, got 7",
+    ),
+    "repeats times": (
+        {"repeats": {"arm": "stock", "seed": 0, "times": 0}},
+        "repeats.times: must be a whole number",
+    ),
     "same stems": ({"data": ["a/x.yaml", "b/x.yaml"]}, "data: two are called 'x'"),
     "train is a list": ({"train": ["epochs"]}, "train: must be a mapping"),
 }
 UNKNOWN_HERE = {
     "model": ({"models": ["yolov8q.yaml"]}, "there is no model YAML 'yolov8q.yaml'"),
     "weights as a model": ({"models": ["yolov8n.pt"]}, "graft takes a model YAML"),
-    "attention": ({"arms": {"stock": {"attention": "SCAS"}}}, "unknown attention 'SCAS'.*Known: SCSA"),
+    "attention": (
+        {"arms": {"stock": {"attention": "SCAS"}}},
+        "unknown attention 'SCAS'.*Known: SCSA",
+    ),
     "option": (
         {"arms": {"stock": {"attention": "SCSA", "options": {"windows": 9}}}},
         "arms.stock.*no option 'windows'.*window=7",
     ),
-    "option's value": ({"arms": {"stock": {"attention": "SCSA", "options": {"window": 0}}}}, "arms.stock.*window"),
-    "slot": ({"arms": {"stock": {"attention": "SCSA", "slot": "in"}}}, "slot must be one of 'mid', 'out'"),
+    "option's value": (
+        {"arms": {"stock": {"attention": "SCSA", "options": {"window": 0}}}},
+        "arms.stock.*window",
+    ),
+    "slot": (
+        {"arms": {"stock": {"attention": "SCSA", "slot": "in"}}},
+        "slot must be one of 'mid', 'out'",
+    ),
     "rows": ({"arms": {"stock": {"attention": "SCSA", "rows": [0]}}}, "rows must be among"),
     "scale": ({"arms": {"stock": {"scale": "q"}}}, "arms.stock|no model YAML|scale"),
-    "argument": ({"train": {"epoch": 3}}, r"Ultralytics has no argument 'epoch'\. Did you mean epochs"),
-    "the study's argument": ({"train": {"seed": 3}}, "train.seed: is the study's own: write it under 'seeds'"),
-    "kind of an argument": ({"train": {"epochs": 1, "lr0": "fast"}}, "train.lr0: .*invalid type str"),
+    "argument": (
+        {"train": {"epoch": 3}},
+        r"Ultralytics has no argument 'epoch'\. Did you mean epochs",
+    ),
+    "the study's argument": (
+        {"train": {"seed": 3}},
+        "train.seed: is the study's own: write it under 'seeds'",
+    ),
+    "kind of an argument": (
+        {"train": {"epochs": 1, "lr0": "fast"}},
+        "train.lr0: .*invalid type str",
+    ),
     "no epochs": ({"train": {"imgsz": 64, "batch": 4}}, "train.epochs: a plan says it"),
-    "batch chosen by the machine": ({"train": {"epochs": 1, "imgsz": 64, "batch": -1}}, "train.batch"),
+    "batch chosen by the machine": (
+        {"train": {"epochs": 1, "imgsz": 64, "batch": -1}},
+        "train.batch",
+    ),
     "weights to start from": (
         {"arms": {"stock": {"pretrained": "gone.pt"}}},
         "arms.stock.pretrained: there is no file 'gone.pt'",
     ),
-    "accepted finding": ({"accept": ["leek"]}, r"accept: no finding 'leek' stops a run\. Did you mean leak"),
+    "accepted finding": (
+        {"accept": ["leek"]},
+        r"accept: no finding 'leek' stops a run\. Did you mean leak",
+    ),
 }
 
 
 @pytest.mark.parametrize(("changed", "message"), BAD.values(), ids=BAD)
-def test_a_plan_of_the_wrong_form_is_refused(content: Content, changed: dict[str, Any], message: str) -> None:
+def test_a_plan_of_the_wrong_form_is_refused(
+    content: Content, changed: dict[str, Any], message: str
+) -> None:
     with pytest.raises(PlanError, match=message) as caught:
         parse(content(**changed))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("changed", "message"), UNKNOWN_HERE.values(), ids=UNKNOWN_HERE)
-def test_names_that_mean_nothing_here_are_refused(content: Content, changed: dict[str, Any], message: str) -> None:
-    plan = parse(content(**changed) | ({"control": next(iter(changed["arms"]))} if "arms" in changed else {}))
+def test_names_that_mean_nothing_here_are_refused(
+    content: Content, changed: dict[str, Any], message: str
+) -> None:
+    plan = parse(
+        content(**changed) | ({"control": next(iter(changed["arms"]))} if "arms" in changed else {})
+    )
     with pytest.raises(PlanError, match=message):
         verify(plan)
 
@@ -103,7 +157,10 @@ def test_what_is_no_mapping_is_no_plan(value: Any) -> None:
     ("text", "message"),
     [
         ("name: [", r"plan.yaml:1: no valid YAML"),
-        ("name: a\nseeds: [0]\nname: b\n", r"plan.yaml:3: no valid YAML: the key 'name' comes twice"),
+        (
+            "name: a\nseeds: [0]\nname: b\n",
+            r"plan.yaml:3: no valid YAML: the key 'name' comes twice",
+        ),
         ("arms:\n  stock: {}\n  stock: {attention: SCSA}\n", "the key 'stock' comes twice"),
         ("", "plan.yaml: a plan is a mapping"),
     ],
@@ -164,7 +221,10 @@ def test_the_template_is_a_plan_with_and_without_its_examples() -> None:
     assert verify(plan)
     keys = "scsa-wide", "identity", "conv1x1", "one-size-up", "repeats", "accept"
     lines = TEMPLATE.splitlines()
-    opened = [line.replace("# ", "", 1) if line.lstrip("# ").split(":")[0] in keys else line for line in lines]
+    opened = [
+        line.replace("# ", "", 1) if line.lstrip("# ").split(":")[0] in keys else line
+        for line in lines
+    ]
     full = parse(yaml.safe_load("\n".join(opened)))
     assert {*keys[:4]} < {*full.arms}
     assert full.repeats is not None
@@ -182,21 +242,28 @@ def test_a_split_that_the_data_lacks(content: Content, tiny_data: Path, tmp_path
         data_set(parse(content(split="test")), str(tiny_data), tmp_path, print)
 
 
-def test_findings_of_the_data_check_stop_unless_accepted(content: Content, tiny_data: Path, tmp_path: Path) -> None:
+def test_findings_of_the_data_check_stop_unless_accepted(
+    content: Content, tiny_data: Path, tmp_path: Path
+) -> None:
     label = tiny_data.parent / "labels" / "train" / "0.txt"
     label.write_text("0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n")
     found = data_set(parse(content()), str(tiny_data), tmp_path, print)
     assert [problem.split(":")[0] for problem in found.problems] == ["class-range"]
     again = data_set(parse(content(accept=["class-range"])), str(tiny_data), tmp_path, print)
     assert again.problems == ()
-    label.write_text("0 0.5 0.5 0.1 0.1\n")  # mended: what was kept of the check is not believed any more
+    label.write_text(
+        "0 0.5 0.5 0.1 0.1\n"
+    )  # mended: what was kept of the check is not believed any more
     assert data_set(parse(content()), str(tiny_data), tmp_path, print).problems == ()
     assert (tmp_path / "checks" / "tiny.json").is_file()
 
 
 def test_a_check_fetches_nothing(content: Content, tmp_path: Path) -> None:
     path = tmp_path / "far.yaml"
-    path.write_text(f"path: {tmp_path / 'far'}\ntrain: a\nval: b\nnames: [x]\ndownload: |\n  raise SystemExit('no')\n")
+    path.write_text(
+        f"path: {tmp_path / 'far'}\ntrain: a\nval: b\nnames: [x]\ndownload: |\n  raise"
+        " SystemExit('no')\n"
+    )
     said: list[str] = []
     found = data_set(parse(content(data=[str(path)])), str(path), None, said.append)
     assert (found.fingerprint, found.problems) == ({}, ())

@@ -10,13 +10,20 @@ from typing import Any
 
 import pytest
 
-from scsa_yolo.study import record as records
-from scsa_yolo.study.record import KEYS, RecordError, blank, load_all, read, write
+from scsa_yolo.study.records import record as records
+from scsa_yolo.study.records.record import KEYS, RecordError, blank, load_all, read, write
 
 JOB = {
     "plan": {"name": "small"},
     "plan_hash": "sha256:0123456789abcdef",
-    "run": {"id": "m__d__stock__s0", "model": "m.yaml", "data": "d.yaml", "arm": "stock", "seed": 0, "repeat": 0},
+    "run": {
+        "id": "m__d__stock__s0",
+        "model": "m.yaml",
+        "data": "d.yaml",
+        "arm": "stock",
+        "seed": 0,
+        "repeat": 0,
+    },
 }
 
 
@@ -28,7 +35,11 @@ def path(tmp_path: Path) -> Path:
 def test_what_was_written_is_read(path: Path, tmp_path: Path) -> None:
     found = read(path, JOB["plan_hash"])
     assert tuple(found) == KEYS
-    assert (found["id"], found["final"], found["seconds"]) == ("m__d__stock__s0", {"AP": 0.25}, None)
+    assert (found["id"], found["final"], found["seconds"]) == (
+        "m__d__stock__s0",
+        {"AP": 0.25},
+        None,
+    )
     assert load_all(tmp_path) == [found]
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing temporary stays
 
@@ -57,7 +68,9 @@ def without_a_key(text: str) -> str:
         (lambda text: "[]", "is no record of a study"),
     ],
 )
-def test_a_damaged_record_is_named_and_kept(path: Path, damage: Callable[[str], str], message: str) -> None:
+def test_a_damaged_record_is_named_and_kept(
+    path: Path, damage: Callable[[str], str], message: str
+) -> None:
     damaged = damage(path.read_text())
     path.write_text(damaged)
     with pytest.raises(RecordError, match=message) as caught:
@@ -85,7 +98,9 @@ def test_a_record_of_a_newer_form(path: Path) -> None:
         read(path)
 
 
-def test_a_write_that_fails_leaves_the_earlier_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_earlier_record(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = path.read_text()
 
     def full(*args: Any) -> None:

@@ -1,4 +1,6 @@
-"""Reports of made-up records: what they say, what they refuse to say, and that they hold together as files."""
+"""Reports of made-up records: what they say, what they refuse to say, and that they hold together
+as files.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,15 @@ import yaml
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 
-from scsa_yolo.study import html, markdown, plots
-from scsa_yolo.study.blocks import Code, Details, Heading, Items, Mark, Table, Text
-from scsa_yolo.study.plan import canonical, load, plan_hash
-from scsa_yolo.study.record import KEYS, sealed
-from scsa_yolo.study.report import report
-from scsa_yolo.study.schedule import Run, schedule
+from scsa_yolo.study.planning.plan import load, plan_hash
+from scsa_yolo.study.planning.schedule import Run, schedule
+from scsa_yolo.study.records.record import KEYS, sealed
+from scsa_yolo.study.reporting import as_html as html
+from scsa_yolo.study.reporting import as_markdown as markdown
+from scsa_yolo.study.reporting import plots
+from scsa_yolo.study.reporting.document import Code, Details, Heading, Items, Mark, Table, Text
+from scsa_yolo.study.reporting.report import report
+from scsa_yolo.support.files import canonical
 
 ARMS: dict[str, Any] = {
     "stock": {},
@@ -53,7 +58,9 @@ def make_plan(**changes: Any) -> dict[str, Any]:
 
 
 def score(run: Run) -> float:
-    """A seed's luck, which pairs share, the arm's effect, and a little noise of each run that is no repeat."""
+    """A seed's luck, which pairs share, the arm's effect, and a little noise of each run that is no
+    repeat.
+    """
     luck = random.Random(f"{run.model} {run.data} {run.seed}").gauss(0, 0.01)
     noise = 0.0 if run.arm in ("stock", "identity") else random.Random(run.id).gauss(0, 0.003)
     return 0.2 + luck + noise + EFFECTS[run.arm]
@@ -61,26 +68,64 @@ def score(run: Run) -> float:
 
 def make_record(run: Run, digest: str) -> dict[str, Any]:
     ap = score(run)
-    final = {name: round(ap * factor, 6) for name, factor in zip(SIZES, (1, 1.9, 0.9, 0.5, 1.2, 1.6))}
+    final = {
+        name: round(ap * factor, 6) for name, factor in zip(SIZES, (1, 1.9, 0.9, 0.5, 1.2, 1.6))
+    }
     return {
         **dict.fromkeys(KEYS),
         "schema": 1,
         "study": "made-up",
         "plan_hash": digest,
-        **{"id": run.id, "model": run.model, "data": run.data, "arm": run.arm, "seed": run.seed, "repeat": run.repeat},
+        **{
+            "id": run.id,
+            "model": run.model,
+            "data": run.data,
+            "arm": run.arm,
+            "seed": run.seed,
+            "repeat": run.repeat,
+        },
         **{"status": "done", "attempts": 1, "resumed": [], "started": "2026-01-01T00:00:00Z"},
-        **{"seconds": 512.3 + run.seed, "cpu_seconds": 900.0, "total_seconds": 540.0, "peak_memory_mb": 1800.5},
-        "versions": {"scsa_yolo": "1.0", "ultralytics": "8.4.190", "torch": "2.15.0", "python": "3.11.2"},
+        **{
+            "seconds": 512.3 + run.seed,
+            "cpu_seconds": 900.0,
+            "total_seconds": 540.0,
+            "peak_memory_mb": 1800.5,
+        },
+        "versions": {
+            "scsa_yolo": "1.0",
+            "ultralytics": "8.4.190",
+            "torch": "2.15.0",
+            "python": "3.11.2",
+        },
         "code": {"commit": "0123456789abcdef", "dirty": False},
-        "hardware": {"cpu": "A <CPU> & more", "cores": 2, "threads": 1, "gpu": None, "platform": "Linux"},
+        "hardware": {
+            "cpu": "A <CPU> & more",
+            "cores": 2,
+            "threads": 1,
+            "gpu": None,
+            "platform": "Linux",
+        },
         "data_fingerprint": {"val": {"images": 10, "boxes": 50, "hash": f"sha256:{'ab' * 32}"}},
         "arguments": {"epochs": 5, "seed": run.seed, "pretrained": True},
-        "attention": {"class": "scsa_yolo.attention.scsa.SCSA", "count": 10, "parameters": 1234, "slot": "mid"},
+        "attention": {
+            "class": "scsa_yolo.attention.scsa.SCSA",
+            "count": 10,
+            "parameters": 1234,
+            "slot": "mid",
+        },
         "parameters": 3011238,
         "gflops": 8.2,
-        "latency_ms": {"median": LATENCY[run.arm] + run.seed / 5, "p95": 70.0, "imgsz": 320, "batch": 1}
+        "latency_ms": {
+            "median": LATENCY[run.arm] + run.seed / 5,
+            "p95": 70.0,
+            "imgsz": 320,
+            "batch": 1,
+        }
         | {"device": "cpu", "threads": 1},
-        "epochs": [{"epoch": e, "time": e * 9.1, "metrics/mAP50-95(B)": round(ap * e / 5, 6)} for e in range(1, 6)],
+        "epochs": [
+            {"epoch": e, "time": e * 9.1, "metrics/mAP50-95(B)": round(ap * e / 5, 6)}
+            for e in range(1, 6)
+        ],
         "final": final,
         "by_condition": {"light": {"Low": dict(final), "Twilight": {**final, "AP": None}}},
     }
@@ -88,17 +133,23 @@ def make_record(run: Run, digest: str) -> dict[str, Any]:
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> Callable[..., Path]:
-    """Return the maker of a study's folder with records of all runs; `change` edits one or, with None, drops it."""
+    """Return the maker of a study's folder with records of all runs; `change` edits one or, with
+    None, drops it.
+    """
 
     def make(change: Change = lambda run, record: record, **plan: Any) -> Path:
         folder = tmp_path / "study"
         (folder / "records").mkdir(parents=True)
-        (folder / "plan.yaml").write_text(yaml.safe_dump(make_plan(**plan), sort_keys=False), encoding="utf-8")
+        (folder / "plan.yaml").write_text(
+            yaml.safe_dump(make_plan(**plan), sort_keys=False), encoding="utf-8"
+        )
         parsed = load(folder / "plan.yaml")
         for run in schedule(parsed):
             record = change(run, make_record(run, plan_hash(parsed)))
             if record is not None:
-                (folder / "records" / f"{run.id}.json").write_text(json.dumps(sealed(record)), encoding="utf-8")
+                (folder / "records" / f"{run.id}.json").write_text(
+                    json.dumps(sealed(record)), encoding="utf-8"
+                )
         return folder
 
     return make
@@ -106,7 +157,9 @@ def make_study(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def fewer_drawings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw only in tests that ask for it: drawing is what takes time, and most tests read the text."""
+    """Draw only in tests that ask for it: drawing is what takes time, and most tests read the
+    text.
+    """
     if "drawn" not in request.fixturenames:
         for name in ("differences", "learning_curves", "trade_off"):
             monkeypatch.setattr(plots, name, lambda *data: "<svg></svg>")
@@ -166,7 +219,15 @@ def line_of(text: str, start: str) -> str:
 
 def failed(record: dict[str, Any], error: str = "RuntimeError: out of memory") -> dict[str, Any]:
     nothing = dict.fromkeys(("attention", "parameters", "gflops", "latency_ms"))
-    return {**record, **nothing, "status": "failed", "error": error, "final": {}, "by_condition": {}, "epochs": []}
+    return {
+        **record,
+        **nothing,
+        "status": "failed",
+        "error": error,
+        "final": {},
+        "by_condition": {},
+        "epochs": [],
+    }
 
 
 @pytest.mark.usefixtures("drawn")
@@ -174,14 +235,25 @@ def test_a_whole_study(make_study: Callable[..., Path]) -> None:
     page, text, rows = texts(make_study())
     assert "do scsa and ema change AP for yolov8n on hituav?" in page.text
     assert "Better AP than stock: scsa; worse than stock: ema (8 paired seeds)." in text
-    assert line_of(text, "- scsa: *improves*").endswith("better in 8 of 8 seeds, p = 0.0156 after Holm over 2 arms.")
-    assert line_of(text, "- ema: *harms*").endswith("better in 0 of 8 seeds, p = 0.0156 after Holm over 2 arms.")
+    assert line_of(text, "- scsa: *improves*").endswith(
+        "better in 8 of 8 seeds, p = 0.0156 after Holm over 2 arms."
+    )
+    assert line_of(text, "- ema: *harms*").endswith(
+        "better in 0 of 8 seeds, p = 0.0156 after Holm over 2 arms."
+    )
     assert "- identity (reference): *no measurable difference*, 0.00 points" in text
     assert "equal in 8, p = 1." in line_of(text, "- identity")
     assert "- one-size-up (reference): *improves*" in text
     assert "2 equal runs of stock gave the same AP to the last digit" in text
     assert "None: every planned run finished" in text
-    for part in ("Twilight", "AP_small", "8.4.190", "sha256:abab", "control: stock", "scsa-yolo study report study"):
+    for part in (
+        "Twilight",
+        "AP_small",
+        "8.4.190",
+        "sha256:abab",
+        "control: stock",
+        "scsa-yolo study report study",
+    ):
         assert part in page.text
     assert len(rows) == 5 * 8 + 2
 
@@ -190,9 +262,14 @@ def test_numbers_of_the_main_table(make_study: Callable[..., Path]) -> None:
     folder = make_study()
     _, text, rows = texts(folder)
     finals = {row["id"]: float(row["AP"]) for row in rows}
-    pairs = [finals[f"yolov8n__hituav__scsa__s{s}"] - finals[f"yolov8n__hituav__stock__s{s}"] for s in range(8)]
+    pairs = [
+        finals[f"yolov8n__hituav__scsa__s{s}"] - finals[f"yolov8n__hituav__stock__s{s}"]
+        for s in range(8)
+    ]
     cells = [cell.strip() for cell in line_of(text, "| scsa | 8 |").split("|")[1:-1]]
-    assert cells[2] == f"{100 * sum(finals[f'yolov8n__hituav__scsa__s{s}'] for s in range(8)) / 8:.2f}"
+    assert (
+        cells[2] == f"{100 * sum(finals[f'yolov8n__hituav__scsa__s{s}'] for s in range(8)) / 8:.2f}"
+    )
     assert cells[5] == f"{100 * sum(pairs) / 8:+.2f}"
     assert cells[9:] == ["0.00781", "0.0156", "8 of 8", "*improves*"]
     csv_pairs = [float(row["AP_minus_control"]) for row in rows if row["arm"] == "scsa"]
@@ -204,14 +281,20 @@ def test_numbers_of_the_main_table(make_study: Callable[..., Path]) -> None:
 
 
 @pytest.mark.usefixtures("drawn")
-def test_page_stands_alone_and_is_the_same_again(make_study: Callable[..., Path], tmp_path: Path) -> None:
+def test_page_stands_alone_and_is_the_same_again(
+    make_study: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = make_study()
     first = report(folder).read_bytes()
     again = report(folder, tmp_path / "elsewhere" / "deep")
     assert again == tmp_path / "elsewhere" / "deep" / "report.html"
     for name in ("report.html", "report.md", "report.csv"):
         assert (folder / name).read_bytes() == again.with_name(name).read_bytes()
-    assert sorted(path.name for path in again.parent.iterdir()) == ["report.csv", "report.html", "report.md"]
+    assert sorted(path.name for path in again.parent.iterdir()) == [
+        "report.csv",
+        "report.html",
+        "report.md",
+    ]
     text = first.decode()
     page = parse(text)
     assert "://" not in text
@@ -225,7 +308,9 @@ def test_page_stands_alone_and_is_the_same_again(make_study: Callable[..., Path]
 
 @pytest.mark.usefixtures("drawn")
 def test_two_models_and_two_data_sets(make_study: Callable[..., Path]) -> None:
-    page, text, rows = texts(make_study(models=["yolov8n.yaml", "yolo11n.yaml"], data=["hituav.yaml", "bccd.yaml"]))
+    page, text, rows = texts(
+        make_study(models=["yolov8n.yaml", "yolo11n.yaml"], data=["hituav.yaml", "bccd.yaml"])
+    )
     titles = ["yolov8n on hituav", "yolov8n on bccd", "yolo11n on hituav", "yolo11n on bccd"]
     assert [line[3:] for line in text.splitlines() if line.startswith("## yolo")] == titles
     assert text.count("scsa: *improves*") == 4
@@ -240,14 +325,19 @@ def test_failures_and_gaps_are_listed(make_study: Callable[..., Path]) -> None:
         return None if (run.arm, run.seed, run.repeat) == ("stock", 2, 0) else record
 
     page, text, rows = texts(make_study(change))
-    assert "40 of 42 planned runs finished, 1 failed, 1 without a usable record; what is missing" in text
+    assert (
+        "40 of 42 planned runs finished, 1 failed, 1 without a usable record; what is missing"
+        in text
+    )
     assert "| yolov8n__hituav__scsa__s1 | ValueError: <b>bad|</b> | 1 |" in text
     assert "ValueError: <b>bad|</b>" in page.text
     assert "- yolov8n__hituav__stock__s2" in text
     assert "- yolov8n on hituav, scsa, seed 1: scsa failed" in text
     assert "- yolov8n on hituav, scsa, seed 2: stock has no usable record" in text
     assert "better in 6 of 6 seeds" in line_of(text, "- scsa")
-    assert [row["error"] for row in rows if row["status"] == "failed"] == ["ValueError: <b>bad|</b>"]
+    assert [row["error"] for row in rows if row["status"] == "failed"] == [
+        "ValueError: <b>bad|</b>"
+    ]
 
 
 def test_few_seeds_are_refused(make_study: Callable[..., Path]) -> None:
@@ -255,7 +345,8 @@ def test_few_seeds_are_refused(make_study: Callable[..., Path]) -> None:
     sentence = line_of(text, "- scsa: *undecided*")
     assert "better in 3 of 3 seeds" in sentence
     assert sentence.endswith(
-        "3 pairs and 2 arms under test: p cannot fall below 0.5; it takes 7 seeds to say improves or harms."
+        "3 pairs and 2 arms under test: p cannot fall below 0.5; it takes 7 seeds to say improves"
+        " or harms."
     )
     assert "Not decided: scsa and ema (3 paired seeds)" in text
     assert "Not measured: no run was done twice" in text
@@ -274,9 +365,18 @@ def test_one_seed(make_study: Callable[..., Path]) -> None:
     ("change", "words"),
     [
         (lambda run, record: None, "No finished run of stock gave AP: nothing is claimed."),
-        (lambda run, record: failed(record), "No finished run of stock gave AP: nothing is claimed."),
-        (lambda run, record: failed(record) if run.arm == "stock" else record, "nothing is claimed"),
-        (lambda run, record: {**record, "final": None, "epochs": None, "by_condition": None}, "nothing is claimed"),
+        (
+            lambda run, record: failed(record),
+            "No finished run of stock gave AP: nothing is claimed.",
+        ),
+        (
+            lambda run, record: failed(record) if run.arm == "stock" else record,
+            "nothing is claimed",
+        ),
+        (
+            lambda run, record: {**record, "final": None, "epochs": None, "by_condition": None},
+            "nothing is claimed",
+        ),
         (lambda run, record: record if run.arm == "stock" else None, "no pair of finished runs"),
     ],
     ids=["no records", "all failed", "control failed", "no metrics", "control alone"],
@@ -304,7 +404,14 @@ def test_missing_metrics_are_dashes(make_study: Callable[..., Path]) -> None:
         final = {**record["final"], "AP_small": None}
         if run.seed == 3 and run.arm == "ema":
             final["AP"] = None
-        return {**record, "final": final, "latency_ms": None, "attention": None, "hardware": None, "code": None}
+        return {
+            **record,
+            "final": final,
+            "latency_ms": None,
+            "attention": None,
+            "hardware": None,
+            "code": None,
+        }
 
     page, text, rows = texts(make_study(change))
     assert "| AP_small | scsa | - | - | 0 | - | - | - | - | 0 of 0 |" in text
@@ -320,7 +427,10 @@ def test_noise_floor(make_study: Callable[..., Path]) -> None:
         return {**record, "final": final}
 
     _, text, _ = texts(make_study(change))
-    assert "2 equal runs of stock differed from the first by at most 0.40 points of AP (root mean square 0.35)" in text
+    assert (
+        "2 equal runs of stock differed from the first by at most 0.40 points of AP (root mean"
+        " square 0.35)" in text
+    )
 
 
 def test_gain_below_the_noise_says_so(make_study: Callable[..., Path]) -> None:
@@ -329,17 +439,23 @@ def test_gain_below_the_noise_says_so(make_study: Callable[..., Path]) -> None:
         return {**record, "final": final}
 
     _, text, _ = texts(make_study(change))
-    assert line_of(text, "- scsa: *improves*").endswith("The difference is smaller than that of two equal runs.")
+    assert line_of(text, "- scsa: *improves*").endswith(
+        "The difference is smaller than that of two equal runs."
+    )
 
 
 def damaged(folder: Path) -> str:
-    (folder / "records" / "yolov8n__hituav__scsa__s0.json").write_text('{"schema": 1, "id"', encoding="utf-8")
+    (folder / "records" / "yolov8n__hituav__scsa__s0.json").write_text(
+        '{"schema": 1, "id"', encoding="utf-8"
+    )
     return "yolov8n__hituav__scsa__s0.json: the record is damaged"
 
 
 def edited(folder: Path) -> str:
     path = folder / "records" / "yolov8n__hituav__scsa__s0.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"AP": 0.2', '"AP": 0.9'), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"AP": 0.2', '"AP": 0.9'), encoding="utf-8"
+    )
     return "its hash does not fit"
 
 
@@ -357,7 +473,9 @@ def of_another_plan(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("spoil", [damaged, edited, with_nan, of_another_plan])
-def test_records_that_cannot_be_used(make_study: Callable[..., Path], spoil: Callable[[Path], str]) -> None:
+def test_records_that_cannot_be_used(
+    make_study: Callable[..., Path], spoil: Callable[[Path], str]
+) -> None:
     folder = make_study()
     words = spoil(folder)
     _, text, rows = texts(folder)
@@ -382,9 +500,14 @@ def test_a_run_that_the_plan_does_not_have(make_study: Callable[..., Path]) -> N
 def test_numbers_that_agree_although_they_must_not(make_study: Callable[..., Path]) -> None:
     def change(run: Run, record: dict[str, Any]) -> dict[str, Any]:
         if (run.arm, run.seed) in (("scsa", 1), ("ema", 1)):
-            like = {("scsa", 1): Run(run.model, run.data, "scsa", 0), ("ema", 1): Run(run.model, run.data, "stock", 1)}
+            like = {
+                ("scsa", 1): Run(run.model, run.data, "scsa", 0),
+                ("ema", 1): Run(run.model, run.data, "stock", 1),
+            }
             other = make_record(like[run.arm, run.seed], record["plan_hash"])
-            epochs = [{**epoch, "time": 1.0} for epoch in other["epochs"]]  # a clock does not make two runs different
+            epochs = [
+                {**epoch, "time": 1.0} for epoch in other["epochs"]
+            ]  # a clock does not make two runs different
             return {**record, "epochs": epochs, "final": other["final"]}
         return record
 
@@ -409,8 +532,9 @@ def test_unequal_conditions_are_named(make_study: Callable[..., Path]) -> None:
         }
 
     _, text, _ = texts(make_study(change))
-    assert "not the same for all runs: version of torch: 2.5.0 (1 run); 2.15.0 (41 runs)" in text.replace(
-        "2.15.0 (41 runs); 2.5.0 (1 run)", "2.5.0 (1 run); 2.15.0 (41 runs)"
+    assert (
+        "not the same for all runs: version of torch: 2.5.0 (1 run); 2.15.0 (41 runs)"
+        in text.replace("2.15.0 (41 runs); 2.5.0 (1 run)", "2.5.0 (1 run); 2.15.0 (41 runs)")
     )
     assert "1 run used code with uncommitted changes" in text
     assert "the data set hituav.yaml changed between runs: 2 fingerprints" in text
@@ -434,22 +558,24 @@ def test_no_folder_of_a_study(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_earlier_files_survive_a_failed_write(make_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_earlier_files_survive_a_failed_write(
+    make_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_study(seeds=[0, 1], repeats=None)
     before = {path.name: path.read_bytes() for path in report(folder).parent.glob("report.*")}
     (folder / "records" / "yolov8n__hituav__scsa__s0.json").unlink()
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def full(self: Path, text: str, **settings: Any) -> int:
-        if ".report.html" in self.name:
+    def full(self: Path, data: bytes) -> int:
+        if self.suffix == ".html":
             raise OSError(28, "No space left on device")
-        return write_text(self, text, **settings)
+        return write_bytes(self, data)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         report(folder)
     assert {path.name: path.read_bytes() for path in folder.glob("report.*")} == before
-    assert not list(folder.glob(".report*"))
+    assert not list(folder.glob(".*part*"))
 
 
 def test_names_are_escaped() -> None:

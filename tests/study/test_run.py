@@ -1,4 +1,6 @@
-"""A study on one machine: a real one that was killed twice, and the loop around processes with a stand-in for them."""
+"""A study on one machine: a real one that was killed twice, and the loop around processes with a
+stand-in for them.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from scsa_yolo.study import run as running
-from scsa_yolo.study.folder import StudyError, open_study
-from scsa_yolo.study.lock import hold
-from scsa_yolo.study.plan import load, plan_hash
-from scsa_yolo.study.progress import Progress, duration
-from scsa_yolo.study.record import KEYS, RecordError, load_all, write
-from scsa_yolo.study.schedule import Run, schedule
+from scsa_yolo.study.planning.plan import load, plan_hash
+from scsa_yolo.study.planning.schedule import Run, schedule
+from scsa_yolo.study.records.record import KEYS, RecordError, load_all, write
+from scsa_yolo.study.running import local as running
+from scsa_yolo.study.running.folder import StudyError, open_study
+from scsa_yolo.study.running.lock import hold
+from scsa_yolo.study.running.progress import Progress, duration
 
 # Ends a run at once: "done", or as its arm's or the environment's name says. Counts its starts.
 STAND_IN = """
 import json, os, signal, sys
 from pathlib import Path
-from scsa_yolo.study.record import blank, write
+from scsa_yolo.study.records.record import blank, write
 
 job = json.loads(Path(sys.argv[1]).read_text())
 arm, work = job["run"]["arm"], Path(sys.argv[1]).parent
@@ -45,8 +47,12 @@ sys.exit(3 if fails else 0)
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_plan: Callable[..., Path]) -> Callable[..., Any]:
-    """Return a function that does a study of the named arms, with runs that end at once, and returns the exit code."""
+def stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_plan: Callable[..., Path]
+) -> Callable[..., Any]:
+    """Return a function that does a study of the named arms, with runs that end at once, and
+    returns the exit code.
+    """
     script = tmp_path / "stand_in.py"
     script.write_text(STAND_IN)
     monkeypatch.setattr(running, "_WORKER", (sys.executable, str(script)))
@@ -81,7 +87,11 @@ def test_a_killed_study_is_finished_without_repeating_or_losing_a_run(finished: 
 def test_an_interrupted_run_goes_on_at_its_epoch(finished: Any) -> None:
     first = finished.records["yolov8n__tiny__stock__s0"]
     assert first["resumed"][0] == 1
-    assert all(record["resumed"] == [] for record in finished.records.values() if record["id"] != first["id"])
+    assert all(
+        record["resumed"] == []
+        for record in finished.records.values()
+        if record["id"] != first["id"]
+    )
     for record in finished.records.values():
         assert [epoch["epoch"] for epoch in record["epochs"]] == [1, 2]
         assert all(epoch["train/box_loss"] > 0 for epoch in record["epochs"])
@@ -151,73 +161,104 @@ def test_failures_are_records_and_the_study_goes_on(
     assert records["killed"]["error"].startswith("its process was killed (signal 9)")
     text = capsys.readouterr().out
     assert "[1/5] yolov8n__tiny__fails__s0: FAILED: it was bad. See " in text
-    assert "yolov8n__tiny__killed-once__s0: its process was killed (signal 9); it goes on where it was" in text
+    assert (
+        "yolov8n__tiny__killed-once__s0: its process was killed (signal 9); it goes on where it was"
+        in text
+    )
     assert "2 of 5 runs done, 3 failed. Type: scsa-yolo study report" in text
 
 
 def test_failed_runs_are_done_again_when_asked(
-    stand_in: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stand_in: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert stand_in("fails", "fine") == 1
     monkeypatch.setenv("MENDED", "1")
     assert stand_in("fails", "fine") == 1  # not by itself
     assert "1 failed (--retry-failed does them again)" in capsys.readouterr().out
     assert stand_in("fails", "fine", retry_failed=True) == 0
-    starts = {path.parent.name: len(path.read_text()) for path in tmp_path.glob("study/work/*/starts")}
+    starts = {
+        path.parent.name: len(path.read_text()) for path in tmp_path.glob("study/work/*/starts")
+    }
     assert starts == {"yolov8n__tiny__fails__s0": 2, "yolov8n__tiny__fine__s0": 1}
 
 
 def test_a_full_disk_stops_the_study_and_loses_nothing(
-    stand_in: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stand_in: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert stand_in("first", "no-space", "last") == 1
     assert statuses(tmp_path / "study") == {"first": "done"}
     text = capsys.readouterr().out
-    assert "study: no space left on the disk. What is done is kept: type the same command again" in text
+    assert (
+        "study: no space left on the disk. What is done is kept: type the same command again"
+        in text
+    )
     assert "1 of 3 runs done, 2 without a record" in text
     monkeypatch.setenv("ROOM", "1")
     assert stand_in("first", "no-space", "last") == 0
 
 
 def test_a_record_of_failure_that_cannot_be_written_stops_the_study(
-    stand_in: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stand_in: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(running, "write", full)
     assert stand_in("dies", "fine") == 1
-    assert "no record of it can be written: [Errno 28] No space left on device" in capsys.readouterr().out
+    assert (
+        "no record of it can be written: [Errno 28] No space left on device"
+        in capsys.readouterr().out
+    )
     assert statuses(tmp_path / "study") == {}
 
 
 def test_several_runs_at_a_time(stand_in: Callable[..., int], tmp_path: Path) -> None:
     assert stand_in("a", "b", "c", seeds=(0, 1), jobs=4) == 0
     assert len(load_all(tmp_path / "study")) == 6
-    job = json.loads((tmp_path / "study" / "work" / "yolov8n__tiny__a__s0" / "job.json").read_text())
+    job = json.loads(
+        (tmp_path / "study" / "work" / "yolov8n__tiny__a__s0" / "job.json").read_text()
+    )
     assert job["threads"] == max(1, (os.cpu_count() or 1) // 4)
 
 
 def test_two_studies_never_share_a_folder(stand_in: Callable[..., int], tmp_path: Path) -> None:
-    with hold(tmp_path / "study" / ".lock"), pytest.raises(StudyError, match="another study is running in this folder"):
+    with (
+        hold(tmp_path / "study" / ".lock"),
+        pytest.raises(StudyError, match="another study is running in this folder"),
+    ):
         stand_in("a")
     assert stand_in("a") == 0  # the file alone, left by whoever was killed, is no lock
 
 
-def test_another_plan_in_the_folder_is_refused(stand_in: Callable[..., int], tmp_path: Path) -> None:
+def test_another_plan_in_the_folder_is_refused(
+    stand_in: Callable[..., int], tmp_path: Path
+) -> None:
     assert stand_in("a") == 0
     with pytest.raises(StudyError, match=r"plan\.yaml is another plan"):
         stand_in("b")
     assert statuses(tmp_path / "study") == {"a": "done"}
 
 
-def test_a_plan_may_change_until_its_first_run(write_plan: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_plan_may_change_until_its_first_run(
+    write_plan: Callable[..., Path], tmp_path: Path
+) -> None:
     for seeds in ([0], [0, 1]):
         with open_study(write_plan(seeds=seeds), tmp_path / "s", say=lambda line: None) as study:
             assert load(study.folder / "plan.yaml").seeds == tuple(seeds)
 
 
-def test_a_damaged_record_stops_the_study_before_anything_runs(stand_in: Callable[..., int], tmp_path: Path) -> None:
+def test_a_damaged_record_stops_the_study_before_anything_runs(
+    stand_in: Callable[..., int], tmp_path: Path
+) -> None:
     assert stand_in("a", "b") == 0
     path = tmp_path / "study" / "records" / "yolov8n__tiny__a__s0.json"
     path.write_text(path.read_text()[:-40])
@@ -230,7 +271,9 @@ def test_a_damaged_record_stops_the_study_before_anything_runs(stand_in: Callabl
     assert stand_in("a", "b") == 0
 
 
-def test_a_record_of_another_plan_stops_the_study(stand_in: Callable[..., int], tmp_path: Path) -> None:
+def test_a_record_of_another_plan_stops_the_study(
+    stand_in: Callable[..., int], tmp_path: Path
+) -> None:
     assert stand_in("a") == 0
     folder = tmp_path / "study"
     write(folder, {**load_all(folder)[0], "plan_hash": "sha256:1234"})
@@ -238,10 +281,14 @@ def test_a_record_of_another_plan_stops_the_study(stand_in: Callable[..., int], 
         stand_in("a")
 
 
-def test_data_that_changed_stops_the_study(stand_in: Callable[..., int], tmp_path: Path, tiny_data: Path) -> None:
+def test_data_that_changed_stops_the_study(
+    stand_in: Callable[..., int], tmp_path: Path, tiny_data: Path
+) -> None:
     assert stand_in("a") == 0
     (tiny_data.parent / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.25 0.25\n")
-    with pytest.raises(StudyError, match=r"tiny\.yaml has changed since yolov8n__tiny__a__s0 was run \(train\)"):
+    with pytest.raises(
+        StudyError, match=r"tiny\.yaml has changed since yolov8n__tiny__a__s0 was run \(train\)"
+    ):
         stand_in("a")
 
 
@@ -261,7 +308,9 @@ def test_runs_on_data_that_fails_its_check_are_left_out(
     assert "bad.yaml fails its check, its runs are left out: class-range" in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_the_runs(stand_in: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_the_runs(
+    stand_in: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     children = []
     start = running._start
 
@@ -288,13 +337,24 @@ def test_jobs_from_one(write_plan: Callable[..., Path], jobs: int) -> None:
         running.run_study(write_plan(), jobs=jobs)
 
 
-def test_a_job_holds_all_that_a_run_needs(write_plan: Callable[..., Path], tmp_path: Path, tiny_data: Path) -> None:
+def test_a_job_holds_all_that_a_run_needs(
+    write_plan: Callable[..., Path], tmp_path: Path, tiny_data: Path
+) -> None:
     weights = tmp_path / "w.pt"
     weights.write_bytes(b"x")
-    arms = {"stock": {}, "scsa": {"attention": "SCSA", "start": "identity", "pretrained": str(weights)}}
-    with open_study(write_plan(arms=arms), tmp_path / "s", device="cpu", threads=1, say=lambda line: None) as study:
+    arms = {
+        "stock": {},
+        "scsa": {"attention": "SCSA", "start": "identity", "pretrained": str(weights)},
+    }
+    with open_study(
+        write_plan(arms=arms), tmp_path / "s", device="cpu", threads=1, say=lambda line: None
+    ) as study:
         job = json.loads(study.job_file(study.runs[1]).read_text())
-    assert job["run"] == {"id": "yolov8n__tiny__scsa__s0", "model": "yolov8n.yaml", "data": str(tiny_data)} | {
+    assert job["run"] == {
+        "id": "yolov8n__tiny__scsa__s0",
+        "model": "yolov8n.yaml",
+        "data": str(tiny_data),
+    } | {
         "arm": "scsa",
         "seed": 0,
         "repeat": 0,
@@ -331,7 +391,9 @@ def test_time_left_comes_from_runs_alike(tmp_path: Path) -> None:
     assert progress.finished == 3
 
 
-def test_the_status_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_status_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run = Run("m.yaml", "d.yaml", "scsa", 3)
     work = tmp_path / "work" / run.id

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from scsa_yolo.study.plan import parse
-from scsa_yolo.study.schedule import schedule
+from scsa_yolo.study.planning.plan import parse
+from scsa_yolo.study.planning.schedule import schedule
 
 Content = Callable[..., dict[str, Any]]
 
 
 def test_every_arm_of_a_seed_comes_before_the_next_seed(content: Content) -> None:
     runs = schedule(parse(content(seeds=[3, 1, 2])))
-    assert [(run.seed, run.arm) for run in runs] == [(s, a) for s in (3, 1, 2) for a in ("stock", "scsa")]
+    assert [(run.seed, run.arm) for run in runs] == [
+        (s, a) for s in (3, 1, 2) for a in ("stock", "scsa")
+    ]
     assert runs[1].id == "yolov8n__tiny__scsa__s3"
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from scsa_yolo.study import command, run
-from scsa_yolo.study.plan import load
+from scsa_yolo.study import command
+from scsa_yolo.study.planning.plan import load
+from scsa_yolo.study.running import local as run
 
 
 def typed(*arguments: str | Path) -> int:
@@ -30,7 +31,9 @@ def test_init_writes_a_plan_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("name", ["plan.txt", "plan"])
-def test_init_writes_yaml_only(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_writes_yaml_only(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert typed("init", tmp_path / name) == 2
     assert "a plan is a YAML file" in capsys.readouterr().err
 
@@ -66,8 +69,14 @@ def test_check_refuses_a_model_that_is_no_detector(
     assert "is a model for 'segment', and studies are of detectors" in capsys.readouterr().err
 
 
-def test_errors_are_one_line(write_plan: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (("run", "nowhere.yaml"), ("run", write_plan(seeds=[0, 0])), ("status", "nowhere")):
+def test_errors_are_one_line(
+    write_plan: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ("run", "nowhere.yaml"),
+        ("run", write_plan(seeds=[0, 0])),
+        ("status", "nowhere"),
+    ):
         assert typed(*arguments) == 2
         error = capsys.readouterr().err
         assert error.startswith("scsa-yolo: ")
@@ -83,7 +92,10 @@ def test_errors_are_one_line(write_plan: Callable[..., Path], capsys: pytest.Cap
     ],
 )
 def test_run_refuses_options_that_make_no_sense(
-    write_plan: Callable[..., Path], arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    write_plan: Callable[..., Path],
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert typed("run", write_plan(), *arguments) == 2
     assert message in capsys.readouterr().err
@@ -93,14 +105,21 @@ def test_run_passes_on_what_was_typed(
     write_plan: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(run, "run_study", lambda *args, **options: calls.append((args, options)) or 1)
+    monkeypatch.setattr(
+        run, "run_study", lambda *args, **options: calls.append((args, options)) or 1
+    )
     path = write_plan()
-    assert typed("run", path, "--folder", tmp_path, "--jobs", "2", "--device", "cpu", "--retry-failed") == 1
+    assert (
+        typed("run", path, "--folder", tmp_path, "--jobs", "2", "--device", "cpu", "--retry-failed")
+        == 1
+    )
     assert calls == [((path, tmp_path), {"retry_failed": True, "device": "cpu", "jobs": 2})]
 
 
 def test_ctrl_c_says_how_to_go_on(
-    write_plan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    write_plan: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(*args: Any, **options: Any) -> int:
         raise KeyboardInterrupt
@@ -113,12 +132,17 @@ def test_ctrl_c_says_how_to_go_on(
 def test_status_of_a_finished_study(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed("status", finished.folder) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:2]] == ["yolov8n__tiny__stock__s0", "yolov8n__tiny__scsa__s0"]
+    assert [line.split()[0] for line in lines[:2]] == [
+        "yolov8n__tiny__stock__s0",
+        "yolov8n__tiny__scsa__s0",
+    ]
     assert lines[0].split("  ")[-1].startswith("done: AP ")
     assert lines[-1] == "4 of 4 runs done, 0 failed; not running"
 
 
-def test_a_finished_study_has_nothing_left_to_run(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_study_has_nothing_left_to_run(
+    finished: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {path: path.read_bytes() for path in (finished.folder / "records").iterdir()}
     assert typed("run", finished.plan, "--folder", finished.folder) == 0
     assert "4 runs, 4 recorded, 0 to do" in capsys.readouterr().out

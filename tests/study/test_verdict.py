@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from scsa_yolo.study.plan import Arm
-from scsa_yolo.study.statistics import Comparison
-from scsa_yolo.study.verdict import (
+from scsa_yolo.paired.differences import Comparison
+from scsa_yolo.study.planning.plan import Arm
+from scsa_yolo.study.reporting.verdict import (
     HARMS,
     IMPROVES,
     NO_DIFFERENCE,
@@ -35,7 +35,13 @@ NOTHING = compare()
 
 @pytest.mark.parametrize(
     ("comparison", "word"),
-    [(GAIN, IMPROVES), (LOSS, HARMS), (NEAR, NO_DIFFERENCE), (WIDE, UNDECIDED), (NOTHING, UNDECIDED)],
+    [
+        (GAIN, IMPROVES),
+        (LOSS, HARMS),
+        (NEAR, NO_DIFFERENCE),
+        (WIDE, UNDECIDED),
+        (NOTHING, UNDECIDED),
+    ],
 )
 @pytest.mark.parametrize("interval", ["t", "bca"])
 def test_four_words(comparison: Comparison, word: str, interval: str) -> None:
@@ -108,7 +114,10 @@ def test_refusal_says_how_many_seeds(pairs: int, arms: int, words: tuple[str, ..
 
 
 def test_refusal_of_an_arm_that_lost_runs() -> None:
-    found = judge({"whole": Comparison(dict.fromkeys(range(7), 0.03)), "lost": compare(0.03, 0.02, 0.03)}, Rules())
+    found = judge(
+        {"whole": Comparison(dict.fromkeys(range(7), 0.03)), "lost": compare(0.03, 0.02, 0.03)},
+        Rules(),
+    )
     assert found["whole"].refusal == ""
     assert found["lost"].refusal.startswith("3 pairs: p cannot fall below 0.25; it takes 6 seeds")
 
@@ -129,7 +138,9 @@ def test_references(arm: Arm, reference: bool) -> None:
 
 def words_of(differences: np.ndarray, rules: Rules) -> list[str]:
     """Verdicts of a study; an array of arms by seeds."""
-    arms = {f"arm{i}": Comparison(dict(enumerate(row.tolist()))) for i, row in enumerate(differences)}
+    arms = {
+        f"arm{i}": Comparison(dict(enumerate(row.tolist()))) for i, row in enumerate(differences)
+    }
     return [verdict.word for verdict in judge(arms, rules).values()]
 
 
@@ -144,7 +155,9 @@ def test_chance_is_seldom_called_an_improvement(shape: tuple[int, int]) -> None:
             called[word] += word in words
     assert called[IMPROVES] <= 25
     assert called[HARMS] <= 25
-    assert sum(called.values()) > 0  # the test can fail: with so many seeds the rules can call something
+    assert (
+        sum(called.values()) > 0
+    )  # the test can fail: with so many seeds the rules can call something
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (3, 8)])

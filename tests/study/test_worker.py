@@ -1,4 +1,6 @@
-"""The worker: what an interrupted run left is judged rightly, failures become records, an orphan ends."""
+"""The worker: what an interrupted run left is judged rightly, failures become records, an orphan
+ends.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from scsa_yolo.study import facts, worker
-from scsa_yolo.study.checkpoint import check_arm
-from scsa_yolo.study.lock import Locked, hold
-from scsa_yolo.study.record import read
-from scsa_yolo.study.training import State, epochs_of, where_it_stands
+from scsa_yolo.study.records import facts
+from scsa_yolo.study.records.record import read
+from scsa_yolo.study.running import worker
+from scsa_yolo.study.running.checkpoint import check_arm
+from scsa_yolo.study.running.lock import Locked, hold
+from scsa_yolo.study.running.training import State, epochs_of, where_it_stands
 
 HEAD = "epoch,time,train/box_loss,metrics/mAP50(B)"
 
@@ -29,7 +32,14 @@ def job(tmp_path: Path) -> dict[str, Any]:
         "job": 1,
         "plan": {"name": "small", "arms": {"scsa": {"attention": "SCSA"}}},
         "plan_hash": "sha256:0",
-        "run": {"id": "m__d__scsa__s0", "model": "m.yaml", "data": "d.yaml", "arm": "scsa", "seed": 0, "repeat": 0},
+        "run": {
+            "id": "m__d__scsa__s0",
+            "model": "m.yaml",
+            "data": "d.yaml",
+            "arm": "scsa",
+            "seed": 0,
+            "repeat": 0,
+        },
         "folder": str(tmp_path),
         "model_file": "m__scsa.yaml",
         "model_yaml": "backbone: []\n",
@@ -44,9 +54,13 @@ def job(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def left(tmp_path: Path) -> Callable[..., Path]:
-    """Return the maker of what an attempt left: checkpoints of epochs (counted from 0) and rows of results.csv."""
+    """Return the maker of what an attempt left: checkpoints of epochs (counted from 0) and rows of
+    results.csv.
+    """
 
-    def make(last: dict[str, Any] | bytes | None, best: dict[str, Any] | bytes | None, rows: list[str]) -> Path:
+    def make(
+        last: dict[str, Any] | bytes | None, best: dict[str, Any] | bytes | None, rows: list[str]
+    ) -> Path:
         (tmp_path / "weights").mkdir()
         for name, content in (("last", last), ("best", best)):
             path = tmp_path / "weights" / f"{name}.pt"
@@ -71,11 +85,23 @@ CASES = {
     "killed before last.pt, after the row": (running(1), running(1), ROWS, "last", ("resume", 2)),
     "last.pt cut short": (b"PK\x03\x04half", running(1), ROWS, "last", ("start", 0)),
     "best.pt cut short": (running(2), b"", ROWS, "last", ("start", 0)),
-    "best.pt older than last.pt says": (running(2, 0.6), running(1, 0.5), ROWS, "last", ("start", 0)),
+    "best.pt older than last.pt says": (
+        running(2, 0.6),
+        running(1, 0.5),
+        ROWS,
+        "last",
+        ("start", 0),
+    ),
     "no best.pt": (running(2), None, ROWS, "last", ("start", 0)),
     "nothing": (None, None, [], "last", ("start", 0)),
     "rows lost": (running(2), running(1), ROWS[:1], "last", ("start", 0)),
-    "all epochs, not stripped": (running(9), running(9), [f"{i},0,0,0" for i in range(1, 11)], "last", ("trained", 10)),
+    "all epochs, not stripped": (
+        running(9),
+        running(9),
+        [f"{i},0,0,0" for i in range(1, 11)],
+        "last",
+        ("trained", 10),
+    ),
     "stripped": (STRIPPED, STRIPPED, ROWS, "best", ("trained", 10)),
     "stripped, best cut short": (STRIPPED, b"half", ROWS, "last", ("trained", 10)),
     "stripped, the wanted best cut short": (STRIPPED, b"half", ROWS, "best", ("start", 0)),
@@ -84,7 +110,12 @@ CASES = {
 
 @pytest.mark.parametrize(("last", "best", "rows", "weights", "expected"), CASES.values(), ids=CASES)
 def test_where_an_interrupted_run_stands(
-    left: Callable[..., Path], last: Any, best: Any, rows: list[str], weights: str, expected: tuple[str, int]
+    left: Callable[..., Path],
+    last: Any,
+    best: Any,
+    rows: list[str],
+    weights: str,
+    expected: tuple[str, int],
 ) -> None:
     assert where_it_stands(left(last, best, rows), 10, weights) == expected
 
@@ -104,7 +135,9 @@ def test_epochs_are_numbers_or_null(left: Callable[..., Path]) -> None:
     assert epochs_of(work / "nowhere") == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"attempts": 1}', '{"attempts": 1, "resumed": [], "more": 2}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"attempts": 1}', '{"attempts": 1, "resumed": [], "more": 2}']
+)
 def test_a_damaged_state_is_a_fresh_one(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text)
     assert State.read(tmp_path) == State()
@@ -123,12 +156,18 @@ def test_a_failure_is_a_record(job: dict[str, Any], capsys: pytest.CaptureFixtur
     assert worker.run_job(path)["attempts"] == 2
 
 
-def test_a_full_disk_leaves_no_record(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_record(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def full(job: Any) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0") from OSError(28, "No space left on device")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0") from OSError(
+            28, "No space left on device"
+        )
 
     monkeypatch.setattr(worker, "execute", full)
-    monkeypatch.setattr(worker.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(
+        worker.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})()
+    )
     path = tmp_path / "job.json"
     path.write_text(json.dumps(job))
     with pytest.raises(worker.DiskFull, match="no space left on the disk"):
@@ -137,7 +176,9 @@ def test_a_full_disk_leaves_no_record(job: dict[str, Any], monkeypatch: pytest.M
     assert not (tmp_path / "records").exists()
 
 
-def test_one_process_at_a_run(job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_process_at_a_run(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(worker, "_WAIT", 0.3)
     path = tmp_path / "job.json"
     path.write_text(json.dumps(job))
@@ -149,7 +190,9 @@ def test_one_process_at_a_run(job: dict[str, Any], monkeypatch: pytest.MonkeyPat
 
 
 def test_a_checkpoint_without_its_arms_attention_is_refused(job: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="the checkpoint holds no attention, and its arm asks for SCSA"):
+    with pytest.raises(
+        ValueError, match="the checkpoint holds no attention, and its arm asks for SCSA"
+    ):
         check_arm({"class": None}, job)
     with pytest.raises(ValueError, match=r"holds scsa_yolo\.attention\.ema\.EMA"):
         check_arm({"class": "scsa_yolo.attention.ema.EMA"}, job)
@@ -157,10 +200,16 @@ def test_a_checkpoint_without_its_arms_attention_is_refused(job: dict[str, Any])
 
 
 def test_the_process_ends_with_its_parent() -> None:
-    code = "import time; from scsa_yolo.study import worker; worker._end_with_parent(); print(1, flush=True)"
+    code = (
+        "import time; from scsa_yolo.study.running import worker; worker._end_with_parent(); print(1,"
+        " flush=True)"
+    )
     code += "; time.sleep(99)"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -169,10 +218,15 @@ def test_the_process_ends_with_its_parent() -> None:
         assert process.wait(timeout=60) != 0
 
 
-def test_the_fingerprint_follows_the_data_and_not_its_place(make_data: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_fingerprint_follows_the_data_and_not_its_place(
+    make_data: Callable[..., Path], tmp_path: Path
+) -> None:
     here, there = make_data(tmp_path / "here"), make_data(tmp_path / "there")
     first = facts.fingerprint(here, ("train", "val", "test"))
-    assert {split: (f["images"], f["boxes"]) for split, f in first.items()} == {"train": (4, 8), "val": (4, 8)}
+    assert {split: (f["images"], f["boxes"]) for split, f in first.items()} == {
+        "train": (4, 8),
+        "val": (4, 8),
+    }
     assert facts.fingerprint(there, ("train", "val")) == first
     label = there.parent / "labels" / "val" / "0.txt"
     label.write_text(label.read_text().replace("0.", "0.0", 1))

@@ -1,0 +1,1 @@
+"""``scsa-yolo bench``: latency, throughput and memory of models, measured in turns."""

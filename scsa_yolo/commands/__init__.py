@@ -1,0 +1,1 @@
+"""The command's own pieces, which belong to no other room."""

@@ -1,0 +1,1 @@
+"""From a native data set to Ultralytics' layout: read, write, report."""

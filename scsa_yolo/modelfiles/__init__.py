@@ -1,0 +1,1 @@
+"""Model YAMLs as files: the packaged ones, and those that a graft writes."""

@@ -1,0 +1,1 @@
+"""What a run leaves: one record, and the facts that it states."""

@@ -1,0 +1,92 @@
+"""Files written whole or not at all, their hashes, and the one JSON text of plain values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a file beside ``path``, and move it there when the block ends well.
+
+    An earlier file stays until the new one is whole. The temporary name is short whatever the name
+    of ``path`` is, since a file system allows 255 bytes for both. It keeps the suffix, from which
+    some writers choose their format.
+
+    Raises:
+        OSError: The file cannot be written; an earlier one is as it was.
+    """
+    suffix = path.suffix if len(path.suffix.encode()) < 32 else ""
+    handle, name = tempfile.mkstemp(prefix=".part-", suffix=suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.chmod(_usual_mode(path))
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file at once; lines end in a line feed alone on every system."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file at once, so that it outlives a loss of power right after."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write several files: first all beside their places, so that a full disk changes none."""
+    if not texts:
+        return
+    (path, text), *rest = texts.items()
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode())
+        write_texts(dict(rest))
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write JSON at once; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, f"{text}\n")
+
+
+def canonical(content: Any) -> str:
+    """Return the one JSON text of plain values: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def _usual_mode(path: Path) -> int:
+    """Return the mode that a plain ``open`` would give: ``mkstemp`` makes private files."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
