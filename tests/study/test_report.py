@@ -610,3 +610,28 @@ def test_hashes_of_the_records_are_in_the_report(make_study: Callable[..., Path]
 
 def column(rows: Iterable[dict[str, str]], name: str) -> list[str]:
     return [row[name] for row in rows]
+
+
+def test_cells_of_the_csv_that_would_run_are_text(make_study: Callable[..., Path]) -> None:
+    def change(run: Run, record: dict[str, Any]) -> dict[str, Any]:
+        if (run.arm, run.seed) == ("scsa", 1):
+            return failed(record, "=cmd|' /C calc'!A0")
+        if (run.arm, run.seed) == ("scsa", 2):
+            return {**record, "hardware": {**record["hardware"], "cpu": "@SUM(A1)"}}
+        return record
+
+    folder = make_study(change)
+    _, _, rows = texts(folder)
+    assert "'=cmd|' /C calc'!A0" in column(rows, "error")
+    assert "'@SUM(A1)" in column(rows, "cpu")
+    below = [row["AP_minus_control"] for row in rows if row["arm"] == "ema"]
+    assert all(float(value) < 0 for value in below)  # numbers below 0 keep their sign
+
+
+def test_repeats_of_the_csv_give_no_pair(make_study: Callable[..., Path]) -> None:
+    repeats = {"arm": "scsa", "seed": 0, "times": 2}
+    _, _, rows = texts(make_study(repeats=repeats))
+    again = [row for row in rows if row["repeat"] != "0"]
+    assert [row["repeat"] for row in again] == ["1", "2"]
+    assert {row["AP_minus_control"] for row in again} == {""}
+    assert {row["arm"] for row in again} == {"scsa"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from scsa_yolo.study.reporting.evidence import Evidence, Record, Setting, final, number
 from scsa_yolo.study.reporting.verdict import is_reference
+from scsa_yolo.support.tables import safe_cell
 
 __all__ = ["as_csv"]
 
@@ -57,19 +58,22 @@ def as_csv(evidence: Evidence) -> str:
         ]
     )
     for record in evidence.records.values():
-        scores = [_cell(final(metric)(record)) for metric in evidence.plan.metrics]
-        writer.writerow(
-            [
-                *(_head(evidence, record)),
-                *scores,
-                _difference(evidence, record),
-                *_measured(record),
-                *_found(record),
-                *(_of(record["versions"], name) for name in _VERSIONS),
-                record["hash"],
-            ]
-        )
+        row = _row(evidence, record)
+        writer.writerow([safe_cell(value) for value in row])
     return text.getvalue()
+
+
+def _row(evidence: Evidence, record: Record) -> list[Any]:
+    scores = [_cell(final(metric)(record)) for metric in evidence.plan.metrics]
+    return [
+        *_head(evidence, record),
+        *scores,
+        _difference(evidence, record),
+        *_measured(record),
+        *_found(record),
+        *(_of(record["versions"], name) for name in _VERSIONS),
+        record["hash"],
+    ]
 
 
 def _head(evidence: Evidence, record: Record) -> list[Any]:
