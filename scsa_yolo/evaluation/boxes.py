@@ -65,6 +65,11 @@ class Truth:
     conditions: dict[str, str] = field(default_factory=dict)
     areas: Array | None = None
 
+    def where(self, keep: Array) -> Truth:
+        """Return the same picture with the labelled boxes that (N,) bool `keep` names."""
+        areas = None if self.areas is None else self.areas[keep]
+        return replace(self, xyxy=self.xyxy[keep], classes=self.classes[keep], areas=areas)
+
     def regions(self, reasons: Sequence[str] | None = None) -> Array:
         """Return (R, 4) corners of what is ignored whatever the class; only of these `reasons` if
         given.
@@ -89,7 +94,7 @@ def clear_regions(truth: Truth, found: Detections, regions: Array) -> tuple[Trut
     size = truth.width, truth.height
     kept = ~inside_regions(to_xywh(truth.xyxy), to_xywh(regions), *size)
     left = found.where(~inside_regions(to_xywh(found.xyxy), to_xywh(regions), *size))
-    return replace(truth, xyxy=truth.xyxy[kept], classes=truth.classes[kept]), left
+    return truth.where(kept), left
 
 
 def to_xywh(xyxy: Array) -> Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scsa_yolo.datasets.layout.dataset import Layout, load_layout
+from scsa_yolo.datasets.layout.side import SideFiles
 from scsa_yolo.evaluation.boxes import Detections, Truth
 from scsa_yolo.evaluation.coco_rules import require_faster_coco_eval
 from scsa_yolo.evaluation.ground_truth import GroundTruth, read_ground_truth
@@ -133,9 +134,7 @@ def _check_names(ours: dict[int, str], theirs: dict[int, str], by_index: bool) -
 def _rows(pairs: Pairs, ground: GroundTruth, run: Run, rules: str | None) -> list[Row]:
     names = ground.layout.names
     if rules is None:
-        rules = (
-            "both" if ground.side and ground.side.dataset.lower().startswith("visdrone") else "coco"
-        )
+        rules = "both" if _is_visdrone(ground.side) else "coco"
     rows = measure_coco(pairs, names) if rules != "visdrone" else []
     if rules != "coco":
         rows += measure_visdrone(pairs, names)
@@ -157,10 +156,7 @@ def _notes(ground: GroundTruth, truths: list[Truth], run: Run, by_index: bool) -
         )
     if by_index:
         yield "the model's class names differ from the data's; classes were matched by number"
-    if ground.side and not any(
-        ground.side.of(Path(truth.image), ground.layout.root) for truth in truths
-    ):
-        yield f"no picture of the split has a line in {ground.side.path}; nothing was ignored"
+    yield from _side_notes(ground, truths)
     fullest = max((len(found.scores) for found in run.found.values()), default=0)
     if fullest >= run.settings["max_det"]:
         full = sum(
@@ -187,6 +183,45 @@ def _notes(ground: GroundTruth, truths: list[Truth], run: Run, by_index: bool) -
             "classes of few boxes, whose AP a few detections move by points:"
             f" {', '.join(few[:6])}{more}"
         )
+
+
+def _is_visdrone(side: SideFiles) -> bool:
+    return any(file.dataset.lower().startswith("visdrone") for file in side.files)
+
+
+def _side_notes(ground: GroundTruth, truths: list[Truth]) -> Iterable[str]:
+    """Say which side files were read, what they ignore, and where they do not fit."""
+    if not ground.side:
+        yield "no side file belongs to these pictures, so no box was ignored"
+        return
+    read = ", ".join(_shown(file.path, ground.layout.root) for file in ground.side.files)
+    counts = ignored_counts(truths)
+    ignored = [f"{number} {reason} ({_rule(reason, truths)})" for reason, number in counts.items()]
+    yield f"side file {read}; boxes to ignore: {', '.join(ignored) or 'none'}"
+    bare = sum(1 for truth in truths if not ground.side.of(Path(truth.image)))
+    if bare:
+        yield f"{_pictures(bare)} without a line in the side file; nothing was ignored there"
+    unfit = sum(1 for truth in truths if not ground.fits(truth.image))
+    if unfit:
+        yield (
+            f"the side file's boxes are other in number than the label rows of {_pictures(unfit)},"
+            " so what it says of single boxes, such as their area, was not used there"
+        )
+
+
+def _rule(reason: str, truths: list[Truth]) -> str:
+    """Say by which rule boxes of this reason are ignored."""
+    boxes = [box for truth in truths for box in truth.ignore if box.reason == reason]
+    named = {box.cls is not None for box in boxes}
+    if named == {False}:
+        return "half of a detection inside"
+    if reason == "crowd":
+        return "COCO's iscrowd"
+    return "usual overlap" if named == {True} else "usual overlap, or half inside without a class"
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _pictures(number: int) -> str:

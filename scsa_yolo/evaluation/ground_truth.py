@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsa_yolo.datasets.layout.dataset import Layout, label_files
+from scsa_yolo.datasets.layout.dataset import Layout, label_files, require_usable
 from scsa_yolo.datasets.layout.labels import Labels, read_labels
-from scsa_yolo.datasets.layout.side import SideFile, SideImage, read_side
+from scsa_yolo.datasets.layout.side import SideFiles, SideImage, read_sides
 from scsa_yolo.evaluation.boxes import Truth
 from scsa_yolo.evaluation.predict import EvaluationError
 
@@ -31,15 +31,15 @@ class GroundTruth:
         layout: The data set.
         split: The split's name.
         labels: Rows of each picture, by its absolute path, exact repeats removed.
-        side: The side file, None if the data set has none.
+        side: The side files, empty if the data set has none.
         fingerprint: SHA-256 over the names of pictures and the contents of label files and side
-            file.
+            files.
     """
 
     layout: Layout
     split: str
     labels: dict[str, Labels]
-    side: SideFile | None
+    side: SideFiles
     fingerprint: str
 
     def truths(self, sizes: Mapping[str, tuple[int, int]]) -> list[Truth]:
@@ -53,13 +53,21 @@ class GroundTruth:
         """
         return [self._truth(image, *size) for image, size in sizes.items()]
 
+    def fits(self, image: str) -> bool:
+        """Tell whether what the side file says of a picture's boxes, if anything, fits its label
+        rows.
+        """
+        extra = self._side_of(image)
+        rows = len(self.labels[os.path.abspath(image)].classes)
+        return extra is None or not extra.boxes or len(extra.boxes) == rows
+
     def _truth(self, image: str, width: int, height: int) -> Truth:
         labels = self.labels[os.path.abspath(image)]
         extra = self._side_of(image) or SideImage(image, 0, 0)
         if extra.width and (extra.width, extra.height) != (width, height):
             raise EvaluationError(
-                f"{self.side.path}: {extra.image} is {extra.width}x{extra.height} there, but the"
-                f" picture is {width}x{height}; convert the data set again"
+                f"{self._file_of(image)}: {extra.image} is {extra.width}x{extra.height} there,"
+                f" but the picture is {width}x{height}; convert the data set again"
             )
         rows = labels.unique()
         boxes = labels.xyxy(width, height)[rows]
@@ -77,14 +85,20 @@ class GroundTruth:
         )
 
     def _side_of(self, image: str) -> SideImage | None:
-        return self.side.of(Path(os.path.abspath(image)), self.layout.root) if self.side else None
+        return self.side.of(Path(image))
+
+    def _file_of(self, image: str) -> Path | None:
+        found = self.side.file_of(Path(image))
+        return found.path if found else None
 
 
 def _areas(extra: SideImage, rows: int) -> NDArray[Any] | None:
     """Return the areas that the side file gives for all rows of the label file, None if it does
     not.
     """
-    if not rows or len(extra.boxes) != rows or not all("area" in box for box in extra.boxes):
+    if not rows or len(extra.boxes) != rows:
+        return None
+    if not all("area" in box for box in extra.boxes):
         return None
     return np.array([box["area"] for box in extra.boxes], float)
 
@@ -93,22 +107,26 @@ def read_ground_truth(layout: Layout, split: str) -> GroundTruth:
     """Read labels and side file of a split.
 
     Raises:
-        EvaluationError: The split has no picture, or none of its pictures has a labelled box.
-        DataSetError: The split is not there, or its side file is damaged.
+        EvaluationError: The split has no picture, one that is a pipe or the like, or none of its
+            pictures has a labelled box.
+        DataSetError: The split is not there, or its side file is damaged or gone.
     """
+    require_usable(layout)
     images = [Path(os.path.abspath(image)) for image in layout.images(split)]
     if not images:
         raise EvaluationError(f"{layout.yaml}: split {split!r} has no pictures")
+    for image in images:
+        if image.exists() and not image.is_file():
+            raise EvaluationError(f"{image}: not a regular file, so no picture; take it away")
+    side = read_sides(layout, split, images)
     total, labels = hashlib.sha256(), {}
     for image, file in zip(images, label_files(images), strict=True):
         labels[str(image)] = read_labels(file, len(layout.names))
         total.update(f"{_relative(image, layout.root)}\0".encode())
         total.update(file.read_bytes() if file.is_file() else b"")
         total.update(b"\0")
-    side_file = layout.side_file(split)
-    side = read_side(side_file, len(layout.names)) if side_file.exists() else None
-    if side:
-        total.update(side_file.read_bytes())
+    for side_file in side.files:
+        total.update(side_file.path.read_bytes())
     if not any(len(found.classes) for found in labels.values()):
         raise EvaluationError(
             f"{layout.yaml}: split {split!r} has no labelled box, so there is nothing to measure"

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scsa_yolo.datasets.check.command import command as check
-from scsa_yolo.datasets.check.rules import LEVELS, RULES, Findings
+from scsa_yolo.datasets.check import command as check
+from scsa_yolo.datasets.check.rules import ADVICE, LEVELS, RULES, Findings
 from scsa_yolo.datasets.check.scan import SplitCount, check_data
 from scsa_yolo.datasets.layout.dataset import DataSetError, load_layout
 
@@ -256,6 +259,63 @@ CASES = [
 ]
 
 
+def yaml_without(key: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        lines = (root / "data.yaml").read_text().splitlines()
+        kept = [line for line in lines if not line.startswith(f"{key}:")]
+        (root / "data.yaml").write_text("\n".join(kept))
+
+    return spoil
+
+
+def latin(root: Path) -> None:
+    text = (root / "data.yaml").read_bytes()
+    (root / "data.yaml").write_bytes("# Möwen\n".encode("latin-1") + text)
+
+
+def listed(line: bytes) -> Callable[[Path], None]:
+    """Make train a list of its pictures, with a line before."""
+    names = [f"./images/train/train{i}.jpg".encode() for i in range(3)]
+    text = b"\n".join([line, *names])
+    return both(write("list.txt", text), yaml_with("train: list.txt"))
+
+
+def pipe(path: str) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        (root / path).unlink()
+        os.mkfifo(root / path)
+
+    return spoil
+
+
+def png(depth: int, rows: bytes) -> bytes:
+    """A PNG of 64x48 px in colours, of `depth` bits a channel."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        total = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", total)
+
+    head = struct.pack(">IIBBBBB", 64, 48, depth, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def png_of_16_bits() -> bytes:
+    return png(16, (b"\0" + b"\x80\x01" * 64 * 3) * 48)
+
+
+def bad_sum(root: Path) -> None:
+    """A PNG whose pixels have another check sum than they say."""
+    data = bytearray(png(8, (b"\0" + b"\x80" * 64 * 3) * 48))
+    data[-16] ^= 1
+    (root / "images/train/train0.png").write_bytes(data)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+SIDE_HEADER = b'{"format": "scsa-yolo side 1"}'
+STEMS = {"stem-shared"}
+
+
 @pytest.mark.parametrize(
     ("code", "spoil", "place", "others"), CASES, ids=[f"{case[0]}-{case[2]}" for case in CASES]
 )
@@ -269,15 +329,80 @@ def test_finds_what_is_wrong(
     assert place in finding.where[0]
 
 
+MORE = [
+    ("yaml-refused", yaml_without("val"), "no 'val:'", ()),
+    ("yaml-refused", yaml_without("train"), "no 'train:'", ()),
+    ("yaml-refused", yaml_with("path: 7"), "'path' must be text, not 7", {"split-missing"}),
+    ("yaml-refused", yaml_with("kpt_shape: 17"), "'kpt_shape' must be a list, not 17", ()),
+    ("yaml-odd", latin, "bytes that are not UTF-8", ()),
+    (
+        "split-missing",
+        yaml_with("train: [../images/train]"),
+        "images/train: split 'train'",
+        (),
+    ),
+    ("list-line", listed(b"./images/train/train0.jpg  "), "has blanks at its end", ()),
+    ("list-line", listed(b"# pictures"), "list.txt:1: '# pictures' does not end in", ()),
+    ("list-twice", listed(b"./images/train/train0.jpg"), "train0.jpg: in train", ()),
+    (
+        "list-relative",
+        listed(b"images/train/train0.jpg"),
+        "list.txt:1",
+        {"image-missing", "label-missing"},
+    ),
+    ("image-format", save(format="GIF"), "GIF: Ultralytics refuses this format", ()),
+    ("image-format", save(format="PPM"), "PPM: Ultralytics refuses this format", ()),
+    ("image-format", write(IMAGE, HEIC), "HEIC: this format needs pi-heif", ()),
+    ("image-depth", write("images/train/train0.png", png_of_16_bits()), "RGB with 16 bits", STEMS),
+    ("image-unreadable", bad_sum, "train0.png: ", STEMS),
+    ("image-unreadable", pipe(IMAGE), "train0.jpg: not a regular file", ()),
+    ("label-unreadable", pipe(LABEL), "train0.txt: not a regular file", ()),
+    ("image-foreign", write("images/train/a.jfif"), "a.jfif", ()),
+    ("image-foreign", write("images/train/a.GIF"), "a.GIF", ()),
+    ("side-lost", write("conversion.json", b'{"splits": {"val": {}}}'), "val.jsonl", ()),
+    ("side-unread", write("side/gone.jsonl", SIDE_HEADER), "gone.jsonl", ()),
+    (
+        "side-orphan",
+        side(*ENTRIES, ENTRIES[0] | {"image": "images/train/gone.jpg"}),
+        "train.jsonl: images/train/gone.jpg",
+        (),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "spoil", "place", "others"),
+    MORE,
+    ids=[f"{case[0]}-{case[2]}" for case in MORE],
+)
+def test_finds_what_ultralytics_would_not_say(
+    data: Path, code: str, spoil: Callable[[Path], None], place: str, others: set[str]
+) -> None:
+    spoil(data.parent)
+    test = [finding for finding in found(data)[1].all() if finding.code == code]
+    assert place in test[0].where[0]
+    assert found(data)[1].codes() == {code, *others}
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 65537])
+def test_a_tag_that_means_no_turn(data: Path, orientation: int) -> None:
+    tag = struct.pack(">HHII", 274, 4, 1, orientation)  # as a long number: 65537 fits no short one
+    head = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1)
+    save(exif=head + tag + b"\0\0\0\0")(data.parent)
+    with Image.open(data.parent / IMAGE) as picture:
+        assert picture.getexif()[274] == orientation
+    assert found(data)[1].codes() == set()
+
+
 def test_every_rule_has_a_case() -> None:
-    assert {case[0] for case in CASES} == set(RULES)
+    assert {case[0] for case in [*CASES, *MORE]} == set(RULES) == set(ADVICE)
     assert {level for level, _ in RULES.values()} == set(LEVELS)
 
 
 def test_headers_do_not_show_a_cut(data: Path) -> None:
     move(IMAGE, "images/train/old")(data.parent)
-    path = data.parent / "images/train/train0.png"
-    save(Image.effect_noise((64, 48), 50), "images/train/train0.png")(data.parent)
+    path = data.parent / "images/train/train0.bmp"
+    save(Image.effect_noise((64, 48), 50), "images/train/train0.bmp")(data.parent)
     (data.parent / "images/train/old").unlink()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert found(data)[1].codes() == set()
@@ -375,4 +500,4 @@ def test_bad_yamls_are_one_line(
 def test_documentation_lists_the_rules() -> None:
     text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
     for code, (level, meaning) in RULES.items():
-        assert f"| `{code}` | {level} | {meaning} |" in text
+        assert f"| `{code}` | {level} | {meaning} | {ADVICE[code]} |" in text

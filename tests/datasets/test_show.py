@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scsa_yolo.datasets.layout.dataset import load_layout
-from scsa_yolo.datasets.show.command import command as show
+from scsa_yolo.datasets.show import command as show
 from scsa_yolo.datasets.show.draw import draw_sheet, pick
 
 

@@ -177,6 +177,7 @@ def _classes(layout: Layout, counts: dict[str, SplitCount]) -> str:
 
 def _finding(found: Any, show: int) -> str:
     lines = [f"{found.level}: {found.code}: {found.count} x {found.meaning}"]
+    lines.append(f"    to do: {found.advice}")
     lines += [f"    {place}" for place in found.where[:show]]
     if found.count > show > 0:
         lines.append(f"    ... and {found.count - show} more")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from scsa_yolo.datasets.layout.labels import Labels, read_labels
-from scsa_yolo.datasets.layout.pictures import open_image
+from scsa_yolo.datasets.layout.pictures import PIL_ERRORS, open_image, require_regular
 
 __all__ = ["PictureReport", "inspect"]
 
@@ -25,10 +28,16 @@ _KINDS = {  # what PIL says a picture with this suffix may be
     ".tif": {"TIFF"},
     ".tiff": {"TIFF"},
     ".webp": {"WEBP"},
+    ".jp2": {"JPEG2000"},
+    ".avif": {"AVIF"},
+    ".heic": {"HEIF"},
+    ".heif": {"HEIF"},
 }
-_OUTSIDE = (
-    0.05  # px that a box may reach over the border before it is worth a word: rounding of labels
-)
+_HEIC = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_AVIF = frozenset({b"avif", b"avis"})
+_TURNED_BY_TAG = frozenset({"JPEG", "MPO", "PNG", "AVIF"})
+# px that a box may reach over the border before it is worth a word: rounding of labels
+_OUTSIDE = 0.05
 
 
 @dataclass
@@ -88,39 +97,74 @@ def inspect(image: Path, label: Path, classes: int, pixels: bool) -> PictureRepo
 def _inspect_picture(report: PictureReport, pixels: bool) -> None:
     path = report.image
     try:
+        if not path.exists():
+            report.add("image-missing", path)
+            return
+        require_regular(path)
+        if missing := _needs(path):
+            report.add("image-format", path, missing)
+            return
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # PIL's, on huge pictures and odd EXIF: not errors of the data
-            by_plugin = path.suffix.lower() in {
-                ".heic",
-                ".heif",
-            }  # read by what Ultralytics installs for them
-            with Image.open(path) if by_plugin else open_image(path) as picture:
+            # PIL's, on huge pictures and odd EXIF: not errors of the data
+            warnings.simplefilter("ignore")
+            with open_image(path) as picture:
                 report.width, report.height = picture.size
                 _inspect_header(report, picture)
                 if pixels:
                     _decode(report, picture)
-    except FileNotFoundError:
-        report.add("image-missing", path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        empty = path.is_file() and not path.stat().st_size
-        report.add("image-unreadable", path, "empty file" if empty else str(error).split(" '/")[0])
+            if picture.format == "PNG" and not pixels:
+                _verify(path)
+    except PIL_ERRORS as error:
+        report.width = report.height = 0
+        report.add("image-unreadable", path, _reason(path, error))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_file() and not path.stat().st_size:
+        return "empty file"
+    return str(error).split(" '/")[0] or type(error).__name__
+
+
+def _needs(path: Path) -> str | None:
+    """Say what is missing for a format that not every installation reads; None if nothing is."""
+    brand = _brand(path)
+    if brand in _HEIC and importlib.util.find_spec("pi_heif") is None:
+        return "HEIC: this format needs pi-heif (pip install pi-heif), or save it as JPEG"
+    if brand in _HEIC:
+        importlib.import_module("pi_heif").register_heif_opener()
+    if brand in _AVIF and not features.check("avif"):
+        return "AVIF: this format needs Pillow 11.3 or newer with AVIF, or save it as JPEG"
+    return None
+
+
+def _brand(path: Path) -> bytes:
+    """Return the brand in the first box of an ISO media file, which HEIC and AVIF are."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[8:] if head[4:8] == b"ftyp" else b""
+
+
+def _verify(path: Path) -> None:
+    """Check the sums of a PNG's chunks, as Ultralytics does before it takes a picture."""
+    with open_image(path) as picture:
+        picture.verify()
 
 
 def _inspect_header(report: PictureReport, picture: Image.Image) -> None:
     path, kind = report.image, picture.format or ""
+    if kind.lower() not in _taken():
+        report.add("image-format", path, f"{kind}: Ultralytics refuses this format")
+    elif kind not in _KINDS.get(path.suffix.lower(), {kind}):
+        report.add("image-suffix", path, f"is {kind}")
     if min(picture.size) < 10:
         report.add("image-small", path, f"{report.width}x{report.height} px")
-    if kind not in _KINDS.get(path.suffix.lower(), {kind}):
-        report.add("image-suffix", path, f"is {kind}")
-    if picture.mode.startswith("I"):
-        report.add("image-depth", path, picture.mode)
+    if deep := _depth(path, picture):
+        report.add("image-depth", path, deep)
     turn = Image.Image.getexif(picture).get(274, 1)  # PNG's own way to it decodes the pixels
-    if turn not in (0, 1):
+    if turn in range(2, 9):
         report.add("image-turned", path, f"orientation {turn}")
         if turn in (5, 6, 7, 8):
-            report.width, report.height = report.height, report.width
+            report.width, report.height = _turned(path, kind, picture.size)
     if kind == "JPEG":
         with path.open("rb") as file:
             file.seek(-2, 2)
@@ -128,10 +172,42 @@ def _inspect_header(report: PictureReport, picture: Image.Image) -> None:
                 report.add("image-end", path)
 
 
+@functools.cache
+def _taken() -> frozenset[str]:
+    """Names of formats, as PIL gives them in lower case, that Ultralytics takes."""
+    from ultralytics.data.utils import IMG_FORMATS
+
+    return frozenset(IMG_FORMATS) | {"jpeg2000"}
+
+
+def _depth(path: Path, picture: Image.Image) -> str | None:
+    """Return how deep a picture's pixels are if Ultralytics makes 8 bits of them."""
+    if picture.mode[0] in "IF":
+        return picture.mode
+    bits: Any = 8
+    if picture.format == "PNG":  # PIL calls 16 bits of red, green and blue plain RGB
+        with path.open("rb") as file:
+            bits = file.read(25)[-1]
+    elif picture.format == "TIFF":
+        bits = picture.tag_v2.get(258, 8)  # type: ignore[attr-defined]
+    deepest = max(bits) if isinstance(bits, tuple) else bits
+    return f"{picture.mode} with {deepest} bits a channel" if deepest > 8 else None
+
+
+def _turned(path: Path, kind: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a picture on its side as Ultralytics reads it."""
+    if kind in _TURNED_BY_TAG:
+        return size[1], size[0]
+    from ultralytics.utils.patches import imread  # what turns differs from version to version
+
+    decoded = imread(path)
+    return size if decoded is None else (decoded.shape[1], decoded.shape[0])
+
+
 def _decode(report: PictureReport, picture: Image.Image) -> None:
     try:
         picture.load()
-    except (OSError, ValueError, SyntaxError) as error:
+    except PIL_ERRORS as error:
         report.add("image-truncated", report.image, str(error))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,32 @@ from numpy.typing import NDArray
 from scsa_yolo.datasets.check.copies import same_files
 from scsa_yolo.datasets.check.image import PictureReport, inspect
 from scsa_yolo.datasets.check.rules import Findings
-from scsa_yolo.datasets.layout.dataset import DataSetError, Layout, image_suffixes, label_files
-from scsa_yolo.datasets.layout.side import SideFile, read_side
+from scsa_yolo.datasets.layout.dataset import (
+    DataSetError,
+    Layout,
+    Listing,
+    image_suffixes,
+    label_files,
+)
+from scsa_yolo.datasets.layout.side import (
+    SideFiles,
+    SideLost,
+    read_side,
+    read_sides,
+    side_place,
+    unread_sides,
+)
 
 __all__ = ["SplitCount", "check_data"]
 
 Array = NDArray[Any]
+_SMALL = 1 << 20  # bytes; a larger label file is not empty
 _AT_ONCE = 512  # pictures handed to the threads, so that the reports of a large set do not pile up
+# Pictures by their suffix that Ultralytics does not list; films and papers beside them are meant.
+_PICTURES = frozenset(
+    {".jfif", ".jpe", ".jif", ".gif", ".jxl", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".j2k"}
+    | {".jpx", ".psd", ".svg", ".exr", ".hdr", ".ico"}
+)
 _NOT_LABELS = {"classes.txt", "readme.txt", "train.txt", "val.txt", "test.txt", "obj.names"}
 
 
@@ -38,6 +58,8 @@ class SplitCount:
         sides: (N, 2) float32 widths and heights of all boxes in pixels.
         scales: (N,) what each box's sides are multiplied with when the picture's long side becomes
             1 px.
+        files: The pictures.
+        side: The side files that were read.
     """
 
     images: int
@@ -47,6 +69,7 @@ class SplitCount:
     sides: Array
     scales: Array
     files: list[Path] = field(default_factory=list, repr=False)
+    side: SideFiles = field(default_factory=SideFiles, repr=False)
 
     def shares(self, imgsz: int | None = None) -> tuple[float, float, float]:
         """Return the shares of COCO's small, medium and large boxes, natively or with the long side
@@ -77,6 +100,10 @@ def check_data(
         DataSetError: The YAML has no such split.
     """
     findings, counts = Findings(), {}
+    for reason in layout.refused:
+        findings.add("yaml-refused", layout.yaml, reason)
+    for remark in layout.remarks:
+        findings.add("yaml-odd", layout.yaml, remark)
     chosen = list(layout.splits) if splits is None else list(splits)
     for split in chosen:
         missing = layout.missing(split)
@@ -84,6 +111,7 @@ def check_data(
             findings.add("split-missing", source, f"split {split!r}")
         if not missing:
             counts[split] = _check_split(layout, split, pixels, workers, findings)
+    _check_sides(layout, counts, findings)
     _check_across(counts, findings)
     _check_classes(layout, counts, findings)
     return counts, findings
@@ -92,36 +120,55 @@ def check_data(
 def _check_split(
     layout: Layout, split: str, pixels: bool, workers: int | None, findings: Findings
 ) -> SplitCount:
-    try:
-        images = layout.images(split)
-    except DataSetError as error:
-        findings.add("split-missing", error)
-        images = []
-    if not images:
-        findings.add("split-empty", split)
+    images = _list(layout, split, findings)
     labels = label_files(images)
-    side = _side(layout, split, findings)
+    side = _side(layout, split, images, findings)
     _check_stems(images, labels, findings)
     _check_neighbours(layout.sources(split), images, findings)
     tally = _Tally(len(layout.names))
-    workers = workers or min(8, os.cpu_count() or 1)
-    pairs = iter(zip(images, labels, strict=True))
-    with ThreadPoolExecutor(workers) as pool:
-        while part := list(islice(pairs, _AT_ONCE)):
-            for report in pool.map(
-                lambda pair: inspect(pair[0], pair[1], len(layout.names), pixels), part
-            ):
-                for code, where, text in report.found:
-                    findings.add(code, where, text)
-                tally.add(report)
-                if side:
-                    _check_side(report, side, layout, findings)
+    one = functools.partial(inspect, classes=len(layout.names), pixels=pixels)
+    for report in _reports(one, images, labels, workers):
+        for code, where, text in report.found:
+            findings.add(code, where, text)
+        tally.add(report)
+        _check_side(report, side, findings)
     if images and not tally.with_file:
         findings.add("labels-none", f"{split}: looked for {labels[0]} and so on")
     else:
         for image in tally.without_file:
             findings.add("label-missing", image)
-    return tally.count(images)
+    return replace(tally.count(images), side=side)
+
+
+def _reports(
+    one: Callable[[Path, Path], PictureReport],
+    images: list[Path],
+    labels: list[Path],
+    workers: int | None,
+) -> Iterator[PictureReport]:
+    """Inspect pictures in threads, and give out the reports in order."""
+    pairs = iter(zip(images, labels, strict=True))
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        while part := list(islice(pairs, _AT_ONCE)):
+            yield from pool.map(one, *zip(*part, strict=True))
+
+
+def _list(layout: Layout, split: str, findings: Findings) -> list[Path]:
+    """List a split's pictures, and say what its lists name in vain."""
+    try:
+        listing = layout.listing(split)
+    except DataSetError as error:
+        findings.add("split-missing", error)
+        listing = Listing([])
+    if not listing.images:
+        findings.add("split-empty", split)
+    for place, reason in listing.left_out:
+        findings.add("list-line", place, reason)
+    for image in listing.twice:
+        findings.add("list-twice", image, f"in {split}")
+    for place in listing.relative:
+        findings.add("list-relative", place)
+    return [Path(os.path.abspath(image)) for image in listing.images]
 
 
 class _Tally:
@@ -155,38 +202,50 @@ class _Tally:
         return SplitCount(len(images), self.labelled, self.boxes, sizes, sides, scales, images)
 
 
-def _side(layout: Layout, split: str, findings: Findings) -> SideFile | None:
-    path = layout.side_file(split)
-    if not path.exists():
-        return None
+def _side(layout: Layout, split: str, images: list[Path], findings: Findings) -> SideFiles:
     try:
-        return read_side(path, len(layout.names))
+        return read_sides(layout, split, images)
+    except SideLost as error:
+        findings.add("side-lost", error)
     except DataSetError as error:
         findings.add("side-damaged", error)
-        return None
+    return SideFiles()
 
 
-def _check_side(report: PictureReport, side: SideFile, layout: Layout, findings: Findings) -> None:
-    entry = side.of(report.image, layout.root)
+def _check_side(report: PictureReport, side: SideFiles, findings: Findings) -> None:
+    if not side:
+        return
+    entry = side.of(report.image)
+    size = report.width, report.height
     if entry is None:
         findings.add("side-partial", report.image)
     elif entry.boxes and len(entry.boxes) != report.rows:
-        findings.add(
-            "side-mismatch",
-            report.image,
-            f"{len(entry.boxes)} boxes there, {report.rows} label rows",
-        )
-    elif (
-        entry.width
-        and report.width
-        and (entry.width, entry.height) != (report.width, report.height)
-    ):
+        text = f"{len(entry.boxes)} boxes there, {report.rows} label rows"
+        findings.add("side-mismatch", report.image, text)
+    elif entry.width and report.width and (entry.width, entry.height) != size:
         there = f"{entry.width}x{entry.height}"
-        findings.add(
-            "side-mismatch",
-            report.image,
-            f"{there} there, the picture is {report.width}x{report.height}",
-        )
+        text = f"{there} there, the picture is {size[0]}x{size[1]}"
+        findings.add("side-mismatch", report.image, text)
+
+
+def _check_sides(layout: Layout, counts: dict[str, SplitCount], findings: Findings) -> None:
+    """Look at the side files themselves: lines without a picture, and files that nobody reads."""
+    used = {file.path: file for count in counts.values() for file in count.side.files}
+    for path, file in sorted(used.items()):
+        for name in file.images:
+            if not (file.root / name).is_file():
+                findings.add("side-orphan", path, name)
+    places = {side_place(image) for count in counts.values() for image in count.files}
+    claimed = {place for place in places if place}
+    roots = {layout.root} | {place.parent.parent for place in claimed}
+    unread = unread_sides(sorted(roots), claimed | set(used))
+    for path, homeless in unread.items() if set(counts) == set(layout.splits) else ():
+        if homeless:
+            findings.add("side-unread", path)
+        try:
+            read_side(path, len(layout.names))
+        except DataSetError as error:
+            findings.add("side-damaged", error)
 
 
 def _check_stems(images: list[Path], labels: list[Path], findings: Findings) -> None:
@@ -212,12 +271,13 @@ def _check_neighbours(sources: Iterable[Path], images: list[Path], findings: Fin
         elif (
             path.suffix == ".txt" and path not in expected and path.name.lower() not in _NOT_LABELS
         ):
-            empty = not path.read_bytes().strip()
+            empty = path.stat().st_size < _SMALL and not path.read_bytes().strip()
             findings.add("label-orphan-empty" if empty else "label-orphan", path)
     ours = {".txt", ".npy", ".cache", ".json", ".jsonl", ".yaml", ".md", ".xml"}
     for path in sorted(beside - known):
         if path.suffix.lower() not in ours and not path.name.startswith("."):
-            findings.add("foreign", path)
+            picture = path.suffix.lower() in _PICTURES
+            findings.add("image-foreign" if picture else "foreign", path)
 
 
 def _files(folder: Path) -> list[Path]:

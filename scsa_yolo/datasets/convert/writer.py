@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from scsa_yolo.datasets.layout.basics import CONVERSION
 from scsa_yolo.datasets.native.records import Finding, UsageError
 
-REPORT = "conversion.json"
+REPORT = CONVERSION
 FINDINGS = "conversion.jsonl"
 UNPACKED = "unpacked"
 SIDE_FORMAT = "scsa-yolo side 1"

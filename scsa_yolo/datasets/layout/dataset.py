@@ -8,24 +8,49 @@ to its label file are Ultralytics' own.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from scsa_yolo.datasets.layout.basics import DataSetError
+from scsa_yolo.datasets.layout.datayaml import find_yaml, read_yaml, short, wrong_kinds
 
-__all__ = ["DataSetError", "Layout", "label_files", "load_layout"]
+__all__ = [
+    "DataSetError",
+    "Layout",
+    "Listing",
+    "image_suffixes",
+    "label_files",
+    "load_layout",
+    "require_usable",
+]
 
 _SPLITS = ("train", "val", "test")
 
+_SUFFIX = "Ultralytics reads files that end in .yaml or .yml only; rename it"
+_MOST_CLASSES = 1_000_000
 
-class DataSetError(ValueError):
-    """A data set that cannot be used as it is; the message is one line that says why and what to
-    do.
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a split, and the entries of its lists that lead to none.
+
+    Attributes:
+        images: Pictures as Ultralytics lists them, sorted, each once.
+        left_out: Place and reason of each line of a list that Ultralytics passes over.
+        twice: Pictures that are listed more than once, and are trained on as often.
+        relative: Places of lines that are found only from the folder that this was started in.
     """
+
+    images: list[Path]
+    left_out: tuple[tuple[str, str], ...] = ()
+    twice: tuple[Path, ...] = ()
+    relative: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +63,8 @@ class Layout:
         names: Class names by number, 0 to N - 1.
         splits: Folders or lists of pictures, by split; they need not exist.
         download: Whether the YAML says how to get the data.
+        refused: Why Ultralytics would refuse the YAML although it can be read here.
+        remarks: What Ultralytics takes in silence, and its author may not have meant.
     """
 
     yaml: Path
@@ -45,6 +72,8 @@ class Layout:
     names: dict[int, str]
     splits: dict[str, tuple[Path, ...]]
     download: bool = False
+    refused: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def sources(self, split: str) -> tuple[Path, ...]:
         """Return the folders and lists of a split.
@@ -57,8 +86,10 @@ class Layout:
         return self.splits[split]
 
     def missing(self, split: str) -> list[Path]:
-        """Return the sources of a split that do not exist."""
-        return [source for source in self.sources(split) if not source.exists()]
+        """Return the sources of a split that do not exist: no folder, and no regular file."""
+        return [
+            source for source in self.sources(split) if not (source.is_dir() or source.is_file())
+        ]
 
     def images(self, split: str) -> list[Path]:
         """List a split's pictures, sorted, as Ultralytics does: folders in depth, lists line by
@@ -67,13 +98,43 @@ class Layout:
         Raises:
             DataSetError: The YAML has no such split, a source does not exist, or a list is no text.
         """
+        return self.listing(split).images
+
+    def listing(self, split: str) -> Listing:
+        """List a split's pictures, and what its lists name in vain.
+
+        Raises:
+            DataSetError: As for `images`.
+        """
         for source in self.missing(split):
             raise DataSetError(f"{self.yaml}: split {split!r} is not there: {source}")
-        return sorted({path for source in self.sources(split) for path in _listed(source)})
+        found: list[str] = []
+        left_out: list[tuple[str, str]] = []
+        relative: list[str] = []
+        for source in self.sources(split):
+            if source.is_dir():
+                found += _in_folder(source)
+                continue
+            for place, entry in _in_list(source):
+                if reason := _no_picture(entry):
+                    left_out.append((place, reason))
+                else:
+                    found.append(entry)
+                    relative += [] if os.path.isabs(entry) else [place]
+        images = [Path(path) for path in found]
+        counts = Counter(images)
+        twice = tuple(sorted(image for image, count in counts.items() if count > 1))
+        return Listing(sorted(counts), tuple(left_out), twice, tuple(relative))
 
-    def side_file(self, split: str) -> Path:
-        """Return where the side file of a split lies, whether it exists or not."""
-        return self.root / "side" / f"{split}.jsonl"
+
+def require_usable(layout: Layout) -> None:
+    """Make sure that Ultralytics takes a data YAML.
+
+    Raises:
+        DataSetError: It does not; the message has the first reason.
+    """
+    for reason in layout.refused:
+        raise DataSetError(f"{layout.yaml}: {reason}")
 
 
 def load_layout(data: str | Path) -> Layout:
@@ -83,26 +144,58 @@ def load_layout(data: str | Path) -> Layout:
     Raises:
         DataSetError: No such file, no YAML, or keys that are missing or of the wrong kind.
     """
-    file = _find(data)
-    content = _load(file)
-    root = _root(file, content.get("path"))
-    splits = {}
+    file = find_yaml(data)
+    content, remarks = read_yaml(file)
+    refused = [] if file.name.lower().endswith((".yaml", ".yml")) else [_SUFFIX]
+    refused += wrong_kinds(content)
     if "val" not in content and "validation" in content:
         content["val"] = content["validation"]  # Ultralytics takes it too
-    for split in _SPLITS:
-        if content.get(split):
-            value = content[split]
-            entries = value if isinstance(value, list) else [value]
-            if not all(isinstance(entry, str) for entry in entries):
-                raise DataSetError(
-                    f"{file}: {split!r} must be a path or a list of paths, not {value!r}"
-                )
-            splits[split] = tuple(_source(root, entry) for entry in entries)
+    try:
+        root = _root(file, content.get("path"))
+        splits = {
+            split: _sources(file, root, split, content[split])
+            for split in _SPLITS
+            if content.get(split)
+        }
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, DataSetError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise DataSetError(f"{file}: a path in it cannot be looked up: {reason}") from error
     if not splits:
         raise DataSetError(
             f"{file}: names no split; write 'train:' and 'val:' with folders of pictures"
         )
-    return Layout(file, root, _names(file, content), splits, bool(content.get("download")))
+    refused += [_no_split(split, splits) for split in _absent(content, splits)]
+    names = _names(file, content)
+    download = bool(content.get("download"))
+    return Layout(file, root, names, splits, download, tuple(refused), tuple(remarks))
+
+
+def _absent(content: dict[str, Any], splits: dict[str, Any]) -> list[str]:
+    """Return the splits that Ultralytics wants and does not get; an empty 'val' it fills with
+    'test'.
+    """
+    absent = [split for split in ("train", "val") if split not in splits]
+    if "val" in content and "test" in splits and "val" in absent:
+        absent.remove("val")
+    return absent
+
+
+def _no_split(split: str, splits: dict[str, tuple[Path, ...]]) -> str:
+    there = ", ".join(splits)
+    return f"no '{split}:', which Ultralytics wants in every data YAML (here: {there}); add it"
+
+
+def _sources(file: Path, root: Path, split: str, value: Any) -> tuple[Path, ...]:
+    entries = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, str) for entry in entries):
+        raise DataSetError(
+            f"{file}: {split!r} must be a path or a list of paths, not {short(value)}"
+        )
+    if isinstance(value, str):
+        return (_source(root, value),)
+    return tuple((root / entry).resolve() for entry in entries)
 
 
 def label_files(images: Iterable[Path]) -> list[Path]:
@@ -114,6 +207,7 @@ def label_files(images: Iterable[Path]) -> list[Path]:
     return [Path(path) for path in img2label_paths([str(image) for image in images])]
 
 
+@functools.cache
 def image_suffixes() -> frozenset[str]:
     """Return the suffixes, lower case and with their dot, that the installed Ultralytics reads."""
     from ultralytics.data.utils import IMG_FORMATS
@@ -121,70 +215,44 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(f".{suffix}" for suffix in IMG_FORMATS)
 
 
-def _find(data: str | Path) -> Path:
-    path = Path(data).expanduser()
-    if path.is_dir():
-        files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
-        if len(files) != 1:
-            raise DataSetError(
-                f"{path}: a folder with {len(files)} YAML files; name the one that is meant"
-            )
-        return files[0]
-    if path.is_file():
-        return path
-    from ultralytics.utils.checks import check_file
-
-    for name in dict.fromkeys([str(data), f"{data}.yaml"]):
-        try:
-            found = check_file(name, hard=False)
-        except (OSError, ValueError):
-            continue
-        if found and Path(found).is_file():
-            return Path(found)
-    raise DataSetError(f"{data}: no such data YAML")
-
-
-def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataSetError(f"{file}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataSetError(f"{file}: not a text file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise DataSetError(
-            f"{where}: no valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
-    if not isinstance(content, dict):
-        raise DataSetError(f"{file}: no data YAML: it must have the keys train, val and names")
-    return content
-
-
 def _names(file: Path, content: dict[str, Any]) -> dict[int, str]:
     """Class names by number; Ultralytics wants 0 to N - 1 without gaps."""
-    names, count = content.get("names"), content.get("nc")
-    if names is None and isinstance(count, int):
+    count, names = _count(file, content), content.get("names")
+    if names is None and count is not None:
         names = [f"class_{i}" for i in range(count)]
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
-        raise DataSetError(f"{file}: 'names' must list the classes, not {names!r}")
-    if not all(isinstance(key, int) or str(key).isdigit() for key in names):
-        raise DataSetError(f"{file}: the keys of 'names' must be numbers from 0")
-    found = {int(key): str(value) for key, value in names.items()}
+        raise DataSetError(f"{file}: 'names' must list the classes, not {short(names)}")
+    try:
+        found = {int(key): str(value) for key, value in names.items()}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataSetError(f"{file}: the keys of 'names' must be numbers from 0") from error
     if sorted(found) != list(range(len(found))):
         raise DataSetError(
             f"{file}: 'names' must be numbered from 0 to {len(found) - 1} without gaps"
         )
-    if isinstance(count, int) and count != len(found):
-        raise DataSetError(f"{file}: 'nc' is {count}, but 'names' has {len(found)}")
+    if count is not None and count != len(names):
+        raise DataSetError(f"{file}: 'nc' is {count}, but 'names' has {len(names)}")
     return found
 
 
+def _count(file: Path, content: dict[str, Any]) -> int | None:
+    """Return the number of classes that 'nc' says, None without that key."""
+    if "nc" not in content:
+        return None
+    given = content["nc"]
+    try:
+        count = int(float(given))
+        if count == float(given) and count < _MOST_CLASSES:
+            return count
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise DataSetError(f"{file}: 'nc' must be the number of classes, not {short(given)}")
+
+
 def _root(file: Path, entry: Any) -> Path:
-    path = Path(str(entry)).expanduser() if entry else file.parent
+    path = Path(str(entry)) if entry else file.parent
     if not path.exists() and not path.is_absolute():
         from ultralytics.utils import DATASETS_DIR
 
@@ -195,19 +263,44 @@ def _root(file: Path, entry: Any) -> Path:
 def _source(root: Path, entry: str) -> Path:
     path = (root / entry).resolve()
     if not path.exists() and entry.startswith("../"):
-        path = (root / entry[3:]).resolve()  # Ultralytics forgives one level too many
+        # Ultralytics forgives one level too many, but not in a list of folders
+        path = (root / entry[3:]).resolve()
     return path
 
 
-def _listed(source: Path) -> list[Path]:
-    if source.is_dir():
-        found = glob.glob(str(Path(glob.escape(str(source))) / "**" / "*.*"), recursive=True)
-    else:
-        try:
-            lines = source.read_text(encoding="utf-8-sig").strip().splitlines()
-        except (UnicodeDecodeError, OSError) as error:
-            raise DataSetError(f"{source}: not a readable list of pictures") from error
-        parent = f"{source.parent}{os.sep}"
-        found = [line.replace("./", parent, 1) if line.startswith("./") else line for line in lines]
+def _in_folder(source: Path) -> list[str]:
+    pattern = str(Path(glob.escape(str(source))) / "**" / "*.*")
     suffixes = image_suffixes()
-    return [Path(path) for path in found if Path(path).suffix.lower() in suffixes]
+    return [path for path in glob.glob(pattern, recursive=True) if _suffix(path) in suffixes]
+
+
+def _in_list(source: Path) -> Iterator[tuple[str, str]]:
+    """Yield the place of each line that is not empty, and the path that Ultralytics takes it
+    for.
+    """
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise DataSetError(f"{source}: not a readable list of pictures") from error
+    parent = f"{source.parent}{os.sep}"
+    skipped = len(text) - len(text.lstrip())
+    first = 1 + text[:skipped].count("\n")
+    for number, line in enumerate(text.strip().splitlines(), first):
+        if line:
+            entry = line.replace("./", parent, 1) if line.startswith("./") else line
+            yield f"{source}:{number}", entry
+
+
+def _no_picture(entry: str) -> str | None:
+    """Say why Ultralytics passes over an entry of a list, None if it does not."""
+    suffixes = image_suffixes()
+    if _suffix(entry) in suffixes:
+        return None
+    shown = repr(entry if len(entry) < 80 else f"...{entry[-77:]}")
+    if _suffix(entry.strip()) in suffixes:
+        return f"{shown} has blanks at its end"
+    return f"{shown} does not end in the suffix of a picture"
+
+
+def _suffix(path: str) -> str:
+    return f".{path.rpartition('.')[-1].lower()}"

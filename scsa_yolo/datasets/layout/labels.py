@@ -76,15 +76,15 @@ def read_labels(path: Path, classes: int) -> Labels:
         classes: Number of classes; a row's class must be below it.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would make the reader wait for ever
+            return _unreadable("not a regular file; Ultralytics takes its picture for background")
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return _NOTHING
     except UnicodeDecodeError:
-        return _NOTHING._replace(problems=(RowProblem(0, "label-unreadable", "not a text file"),))
+        return _unreadable("not a text file")
     except OSError as error:
-        return _NOTHING._replace(
-            problems=(RowProblem(0, "label-unreadable", error.strerror or str(error)),)
-        )
+        return _unreadable(error.strerror or str(error))
     rows = [
         (number, fields)
         for number, line in enumerate(text.splitlines(), 1)
@@ -121,6 +121,10 @@ def read_labels(path: Path, classes: int) -> Labels:
         found,
         polygons,
     )
+
+
+def _unreadable(reason: str) -> Labels:
+    return _NOTHING._replace(problems=(RowProblem(0, "label-unreadable", reason),))
 
 
 def _row(fields: list[str], polygons: bool) -> list[float] | str:

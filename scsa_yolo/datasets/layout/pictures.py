@@ -28,7 +28,7 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 # what Pillow raises for damaged files, by format and place of the damage
-_PIL_ERRORS = (
+PIL_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -63,12 +63,23 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
     return opened
 
 
+def require_regular(path: Path) -> None:
+    """Make sure that a file can be read to its end: opening a pipe waits for ever.
+
+    Raises:
+        Unreadable: It is something else, such as a pipe, a device or a folder.
+    """
+    if path.exists() and not path.is_file():
+        raise Unreadable("not a regular file (a pipe, a device or a folder)")
+
+
 def read_header(path: Path) -> Header:
     """Read size, format and orientation.
 
     Raises:
         Unreadable: It is no image, or too small for Ultralytics.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file, open_image(file) as image:
             name = {"MPO": "JPEG"}.get(image.format or "", image.format or "")
@@ -77,7 +88,7 @@ def read_header(path: Path) -> Header:
             if name == "JPEG":
                 file.seek(-2, io.SEEK_END)
                 ends = file.read() == b"\xff\xd9"
-    except _PIL_ERRORS as error:
+    except PIL_ERRORS as error:
         raise Unreadable(_reason(error)) from None
     if min(width, height) < LEAST_SIDE:
         raise Unreadable(
@@ -95,7 +106,7 @@ def check_pixels(path: Path) -> None:
     try:
         with open_image(path) as image:
             image.load()
-    except _PIL_ERRORS as error:
+    except PIL_ERRORS as error:
         raise Unreadable(_reason(error)) from None
 
 
@@ -120,7 +131,7 @@ def upright(path: Path, header: Header) -> bytes:
         with open_image(io.BytesIO(data)) as image:
             if _tag(image) != 1 or image.size != (header.width, header.height):
                 raise Unreadable(f"orientation tag {header.orientation} could not be taken out")
-    except _PIL_ERRORS as error:
+    except PIL_ERRORS as error:
         raise error if isinstance(error, Unreadable) else Unreadable(_reason(error)) from None
     return data
 
@@ -157,7 +168,7 @@ def painted(path: Path, regions: Sequence[XYXY], keep: Sequence[XYXY]) -> bytes:
                 )
             else:
                 image.save(out, format=kind, **({"lossless": True} if kind == "WEBP" else {}))
-    except _PIL_ERRORS as error:
+    except PIL_ERRORS as error:
         raise Unreadable(_reason(error)) from None
     return out.getvalue()
 

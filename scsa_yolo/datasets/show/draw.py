@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scsa_yolo.datasets.layout.dataset import DataSetError, Layout, label_files
 from scsa_yolo.datasets.layout.labels import read_labels
-from scsa_yolo.datasets.layout.side import SideImage, read_side
+from scsa_yolo.datasets.layout.side import SideImage, read_sides
 
 __all__ = ["draw_sheet", "pick"]
 
@@ -52,13 +52,12 @@ def draw_sheet(
     Raises:
         DataSetError: No picture could be read, or the side file is damaged.
     """
-    path = layout.side_file(split)
-    side = read_side(path, len(layout.names)) if path.exists() else None
+    side = read_sides(layout, split, images)
     columns = max(1, min(columns, len(images)))
     tile = tile or min(840, 1680 // columns)
     tiles, seen, hatched = [], set(), False
     for image, label in zip(images, label_files(images), strict=True):
-        extra = side.of(image, layout.root) if side else None
+        extra = side.of(image)
         drawn, classes = _draw(image, label, extra, layout, tile)
         hatched |= bool(extra and extra.ignore)
         seen |= classes
