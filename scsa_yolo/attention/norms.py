@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from scsa_yolo.attention.functional import plain_sizes
 
 LAYER_NORM_OPSET = 17
+# Lost in 1 + EPS in every type, so the step stays exact; torch 2.10 and 2.11 refuse an epsilon of 0.
+NO_EPS = 1e-30
 
 
 def instance_norm(
@@ -41,9 +43,8 @@ def affine_traced(t: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> 
     """(B, C, N) times (C) plus (C) as one operator of an exported graph: a batch norm of mean 0 and
     variance 1.
     """
-    return F.batch_norm(
-        t, torch.zeros_like(weight), torch.ones_like(weight), weight, bias, training=False, eps=0.0
-    )
+    mean, variance = torch.zeros_like(weight), torch.ones_like(weight)
+    return F.batch_norm(t, mean, variance, weight, bias, training=False, eps=NO_EPS)
 
 
 class _InstanceNorm(torch.autograd.Function):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
+from scsa_yolo.attention.functional import recorded
 from scsa_yolo.attention.norms import instance_norm
 
 
@@ -69,7 +70,7 @@ class SA(Attention):
         gate_c = (self.c_w * first.mean(dim=(3, 4), keepdim=True) + self.c_b).sigmoid()
         gate_s = self._positions(second.flatten(0, 1)).sigmoid().reshape(second.shape)
         gate_c, gate_s = gate_c.to(x.dtype), gate_s.to(x.dtype)
-        if self.groups % 2 == 0 and not (torch.is_grad_enabled() or torch.jit.is_tracing()):
+        if self.groups % 2 == 0 and not recorded():  # compiled, too: out= a view is refused there
             return self._shuffled_product((first, second), (gate_c, gate_s))
         out = torch.stack((first * gate_c, second * gate_s), dim=2)
         return (

@@ -175,7 +175,7 @@ class SMSA(Attention):
         kernel, bias, gain, shift = self._square_constants()
         norm: Any = self.norm_h
         both = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=1)  # (B, 2 C, L)
-        reach = kernel.shape[2] // 2
+        reach = max(self.kernels) // 2  # of the traced kernel it would be a tensor
         both = F.conv1d(
             both,
             torch.cat((kernel, kernel)),
@@ -213,7 +213,7 @@ class SMSA(Attention):
         centred = self.folded("centred")
         if mean_over == 2 and centred is not None:
             bias = centred
-        reach = weight.shape[1] // 2
+        reach = max(self.kernels) // 2  # of the traced weight it would be a tensor
         padding = (reach, 0) if mean_over == 3 else (0, reach)
         kernel = weight.unsqueeze(1).unsqueeze(mean_over)
         profile = F.conv2d(profile, kernel, bias, padding=padding, groups=self.channels)
@@ -248,7 +248,7 @@ class SMSA(Attention):
         kernel reaches.
         """
         gap = self.folded("gap")
-        if gap is None or height.shape[0] > 1:
+        if gap is None or height.shape[0] != 1:
             gap = height.new_zeros(1, 1, 1).expand(
                 height.shape[0], height.shape[1], max(self.kernels) // 2
             )

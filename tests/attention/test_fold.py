@@ -183,3 +183,14 @@ def test_modules_of_earlier_checkpoints_have_no_flag_of_their_own() -> None:
     module = perturbed("SCSA")
     module.__dict__.pop("overwrites", None)
     assert not module.overwrites
+
+
+@pytest.mark.parametrize("size", [(14, 14), (9, 20)], ids=str)
+@pytest.mark.parametrize("name", attention_names())
+def test_an_empty_batch_stays_empty(name: str, size: tuple[int, int]) -> None:
+    module, x = perturbed(name, 16), torch.randn(0, 16, *size)
+    with torch.no_grad():
+        assert module(x).shape == x.shape
+        module.fold(overwrite=True)
+        assert module(x).shape == x.shape
+    assert module.train()(x).shape == x.shape

@@ -380,3 +380,13 @@ def test_conv1x1_starts_as_identity_and_draws_nothing_to_count() -> None:
     assert torch.equal(after_small, torch.rand(1))
     x = torch.randn(2, 24, 5, 9)
     assert torch.equal(Conv1x1(24)(x), x)
+
+
+@pytest.mark.parametrize("name", [*TEN, "SCSA"])
+def test_compiles_as_one_graph(name: str) -> None:
+    """In evaluation mode too, where eager code may write its result in pieces."""
+    module, x = perturbed(create_attention(name, 16)), torch.randn(2, 16, 15, 15)
+    torch._dynamo.reset()
+    compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
