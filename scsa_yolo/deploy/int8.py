@@ -6,20 +6,25 @@ quantizes one at a
 time, as integer runtimes do it: weights symmetric for each output channel, activations with one
 scale and offset for the tensor, from the ranges seen in calibration. What runtimes fuse or keep in
 float is not imitated, so the report ranks layers; what an INT8 file loses is measured on the file.
+
+Folded attention writes its result over its input and computes with constants made of the weights
+before: ranges and rounding are therefore taken while the attention is not folded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import tempfile
+import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from scsa_yolo.deploy.int8_onnx import quantize_onnx
+from scsa_yolo.support.files import write_json
 
 if TYPE_CHECKING:
     import torch
@@ -29,14 +34,14 @@ __all__ = [
     "LayerLoss",
     "fake_quantized",
     "layer_names",
+    "calibrate",
+    "format_report",
     "layer_report",
     "quantize_onnx",
+    "unfolded",
     "write_report",
 ]
 
-WEIGHTED = frozenset(
-    {"Conv", "Gemm", "MatMul"}
-)  # what Ultralytics quantizes in ONNX files; all else stays in float
 LEVELS = 255  # of an 8-bit activation
 
 
@@ -85,51 +90,95 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
+def unfolded(model: nn.Module) -> Iterator[None]:
+    """Let the attention run as it was trained: constants anew at each call, inputs left as they
+    are; afterwards what was folded is folded again.
+    """
+    from scsa_yolo.attention.base import FOLDED, Attention
+
+    folded: list[tuple[Attention, bool]] = []
+    for module in model.modules():
+        if not isinstance(module, Attention):
+            continue
+        has_constants = any(name.startswith(FOLDED) for name, _ in module.named_buffers())
+        if has_constants or module.overwrites:
+            folded.append((module, bool(module.overwrites)))
+            module.unfold()
+    try:
+        yield
+    finally:
+        for module, overwrites in folded:
+            module.fold(overwrite=overwrites)
+
+
+@contextlib.contextmanager
 def fake_quantized(
     model: nn.Module, layers: Iterable[str], ranges: dict[str, tuple[float, float, float, float]]
 ) -> Iterator[None]:
-    """Run the model with some layers rounded to 8 bits; weights and hooks are as they were
+    """Run the model with some layers rounded to 8 bits; weights, hooks and folding are as they were
     afterwards.
 
     Args:
         model: In eval mode.
         layers: Names from :func:`layer_names`.
         ranges: Least and greatest input, least and greatest output of each, from calibration.
+
+    Raises:
+        ValueError: The model has no such layer, or its ranges are not known.
     """
     import torch
 
     known, hooks, saved = layer_names(model), [], []
-    try:
-        for name in layers:
-            if name not in known:
-                raise ValueError(
-                    f"the model has no layer {name!r} to quantize; it has"
-                    f" {', '.join(list(known)[:5])} ..."
-                )
-            module, (low, high, least, most) = known[name], ranges[name]
-            for weight in module.parameters():
-                if weight.ndim > 1:
-                    saved.append((weight, weight.detach().clone()))
-                    with torch.no_grad():
-                        weight.copy_(_round_weight(weight))
-            hooks.append(
-                module.register_forward_pre_hook(
-                    lambda _, x, a=low, b=high: (_round(x[0], a, b), *x[1:])
-                )
-            )
-            if not hasattr(
-                module, "weight"
-            ):  # attention hands on what it multiplied; a convolution's goes on in 32 bits
-                hooks.append(
-                    module.register_forward_hook(lambda _, x, y, a=least, b=most: _round(y, a, b))
-                )
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        with torch.no_grad():
-            for weight, before in saved:
-                weight.copy_(before)
+    with unfolded(model):  # outside: constants are made again of the weights as they were
+        try:
+            for name in layers:
+                _refuse_unknown(name, known, ranges)
+                saved += _rounded_weights(known[name])
+                hooks += _rounding_hooks(known[name], ranges[name])
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            with torch.no_grad():
+                for weight, before in saved:
+                    weight.copy_(before)
+
+
+def _refuse_unknown(name: str, known: dict[str, Any], ranges: dict[str, Any]) -> None:
+    if name not in known:
+        few = ", ".join(list(known)[:5])
+        raise ValueError(f"the model has no layer {name!r} to quantize; it has {few} ...")
+    if name not in ranges:
+        raise ValueError(f"no range of {name!r} is known: calibrate the model first")
+
+
+def _rounded_weights(module: nn.Module) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """Round the weights of a layer in place, and return them with what they were."""
+    import torch
+
+    saved = []
+    for weight in module.parameters():
+        if weight.ndim > 1:
+            saved.append((weight, weight.detach().clone()))
+            with torch.no_grad():
+                weight.copy_(_round_weight(weight))
+    return saved
+
+
+def _rounding_hooks(module: nn.Module, ends: tuple[float, float, float, float]) -> list[Any]:
+    """Round what a layer takes, and what it hands on where it is an attention module."""
+    low, high, least, most = ends
+
+    def before(_: nn.Module, x: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (_round(x[0], low, high), *x[1:])
+
+    def after(_: nn.Module, x: tuple[torch.Tensor, ...], y: torch.Tensor) -> torch.Tensor:
+        return _round(y, least, most)
+
+    hooks: list[Any] = [module.register_forward_pre_hook(before)]
+    if not _is_plain(module):  # a convolution's result goes on in 32 bits
+        hooks.append(module.register_forward_hook(after))
+    return hooks
 
 
 def _round(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
@@ -157,26 +206,43 @@ def calibrate(
         images: (N, 3, H, W), RGB from 0 to 1.
         percentile: 100: least and greatest; 99.9: a thousandth at both ends is cut off, image by
             image.
+
+    Raises:
+        ValueError: A percentile out of its range, no image, or values that are no numbers.
     """
     import torch
 
     if not 50 < percentile <= 100:
         raise ValueError(f"percentile must be above 50 and at most 100, got {percentile}")
+    if not len(images):
+        raise ValueError("calibration needs at least one image")
     seen: dict[str, list[float]] = {}
 
-    def watch(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, x: tuple[torch.Tensor, ...], y: torch.Tensor) -> None:
-            ends = [end for t in (x[0], y) for end in _ends(t, percentile)]
-            old = seen.setdefault(name, ends)
-            seen[name] = [pick(a, b) for pick, a, b in zip((min, max, min, max), old, ends)]
+    def widen(name: str, first: int, t: torch.Tensor) -> None:
+        ends = _ends(t, percentile)
+        if not all(map(math.isfinite, ends)):
+            raise ValueError(
+                f"{name}: its values are no finite numbers (NaN or infinity), so it has no range"
+            )
+        old = seen.setdefault(name, [math.inf, -math.inf] * 2)
+        old[first] = min(old[first], ends[0])
+        old[first + 1] = max(old[first + 1], ends[1])
 
-        return hook
+    def watch(name: str, module: nn.Module) -> list[Any]:
+        # the input before the layer runs: a layer may write its result over it
+        def before(_: nn.Module, x: tuple[torch.Tensor, ...]) -> None:
+            widen(name, 0, x[0])
 
-    hooks = [
-        module.register_forward_hook(watch(name)) for name, module in layer_names(model).items()
-    ]
+        def after(_: nn.Module, x: tuple[torch.Tensor, ...], y: torch.Tensor) -> None:
+            widen(name, 2, y)
+
+        return [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+
+    hooks = []
     try:
-        with torch.inference_mode():
+        with unfolded(model), torch.inference_mode():
+            for name, module in layer_names(model).items():
+                hooks += watch(name, module)
             for image in images:
                 model(image[None])
     finally:
@@ -206,7 +272,7 @@ def layer_report(
 
     Args:
         model: A detector of Ultralytics' in float32; fused, as exporters fuse it, is what counts.
-            It stays as it is.
+            It stays as it is: the work is done on a copy.
         images: (N, 3, H, W) float32, RGB from 0 to 1, on which the change is measured.
         calibration: Images for the ranges (default: the same).
         percentile: See :func:`calibrate`.
@@ -215,11 +281,20 @@ def layer_report(
     """
     import torch
 
-    model.eval()
+    model = copy.deepcopy(model).eval()
     x = torch.from_numpy(np.ascontiguousarray(images))
-    ranges = calibrate(
-        model, x if calibration is None else torch.from_numpy(calibration), percentile
-    )
+    seen = x if calibration is None else torch.from_numpy(np.ascontiguousarray(calibration))
+    with unfolded(model):
+        return _losses(model, x, calibrate(model, seen, percentile), conf, say)
+
+
+def _losses(
+    model: nn.Module,
+    x: torch.Tensor,
+    ranges: dict[str, tuple[float, float, float, float]],
+    conf: float,
+    say: Callable[[str], None],
+) -> list[LayerLoss]:
     layers = {name: module for name, module in layer_names(model).items() if name in ranges}
     expected, losses = _outputs(model, x), []
     for number, (name, module) in enumerate(layers.items(), 1):
@@ -288,77 +363,4 @@ def format_report(losses: Sequence[LayerLoss], limit: int = 15) -> str:
 
 def write_report(losses: Sequence[LayerLoss], path: Path) -> None:
     """Write the losses as JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(
-        json.dumps([asdict(loss) for loss in losses], indent=1) + "\n", encoding="utf-8"
-    )
-    os.replace(part, path)
-
-
-def quantize_onnx(
-    source: str | Path, target: str | Path, images: np.ndarray, *, keep: Sequence[str] = ("attn",)
-) -> list[str]:
-    """Quantize an ONNX file to 8 bits with ONNX Runtime, some nodes left in float.
-
-    As Ultralytics does it, only Conv, Gemm and MatMul are quantized, so that the decoding of boxes
-    stays in float. On
-    top of that, nodes stay whose path holds one of ``keep``: ``"attn"`` is the attention in its
-    slots, ``"model.22"`` would be the layer of that number.
-
-    Args:
-        source: Exported in float32.
-        target: Where the result goes; an earlier file there stays if this fails.
-        images: (N, 3, H, W) float32, RGB from 0 to 1, prepared as the detector's input; some
-            hundred of the task's own.
-        keep: Parts of node paths; empty: nothing more stays in float.
-
-    Returns:
-        The nodes that ``keep`` left in float.
-
-    Raises:
-        ImportError: ONNX or ONNX Runtime is missing.
-        ValueError: A part in ``keep`` is in no path.
-        OSError: A file cannot be read or written.
-    """
-    try:
-        import onnx
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-    except ImportError as error:
-        raise ImportError(
-            "quantizing needs onnx and onnxruntime. Type: pip install 'scsa-yolo[export]'"
-        ) from error
-
-    nodes = list(onnx.load(str(source)).graph.node)
-    paths = {node.name: node.name.strip("/").split("/") for node in nodes}
-    if unknown := [part for part in keep if not any(part in path for path in paths.values())]:
-        known = sorted({"/".join(path[:-1]) for path in paths.values() if path[1:]})
-        raise ValueError(
-            f"no node of {source} has {', '.join(unknown)} in its path; paths are"
-            f" {', '.join(known)}"
-        )
-    kept = [
-        node.name
-        for node in nodes
-        if node.op_type in WEIGHTED and set(keep) & set(paths[node.name])
-    ]
-    float_nodes = [node.name for node in nodes if node.op_type not in WEIGHTED]
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.left = iter(images)
-
-        def get_next(self) -> dict[str, Any] | None:
-            image = next(self.left, None)
-            return None if image is None else {"images": np.ascontiguousarray(image[None])}
-
-    with tempfile.TemporaryDirectory(prefix=".scsa-yolo-", dir=Path(target).parent) as folder:
-        made = Path(folder) / "int8.onnx"
-        quantize_static(
-            str(source),
-            str(made),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            nodes_to_exclude=kept + float_nodes,
-        )
-        os.replace(made, target)
-    return kept
+    write_json(path, [asdict(loss) for loss in losses], indent=1)

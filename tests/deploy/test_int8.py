@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from scsa_yolo.deploy import int8
+from scsa_yolo.attention.base import Attention
+from scsa_yolo.deploy import int8, int8_onnx
+from scsa_yolo.host.transfer import attention_modules
 
 SIZE = 64
 
@@ -24,16 +29,11 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def net() -> Any:
-    """A fused detector of SCSA with perturbed weights."""
+def net(make_checkpoint: Callable[[str], Path]) -> Any:
+    """A fused detector of SCSA whose output depends on every weight."""
     from ultralytics import YOLO
 
-    net = YOLO("yolov8n-scsa.yaml").model.eval()
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(1 + 0.5 * (torch.rand(parameter.shape, generator=rng) - 0.5))
-    return net.fuse(verbose=False)
+    return YOLO(make_checkpoint("yolov8n-scsa")).model.eval().fuse(verbose=False)
 
 
 def state(net: Any) -> dict[str, torch.Tensor]:
@@ -85,6 +85,102 @@ def test_put_back_after_an_error(net: Any, images: np.ndarray) -> None:
         raise RuntimeError("mine")
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert torch.equal(run(net, images), plain)
+
+
+@pytest.fixture(scope="module")
+def plain(net: Any) -> Any:
+    """The same detector with nothing folded: what the report must say, whoever folded the model."""
+    copied = copy.deepcopy(net)
+    for module in copied.modules():
+        if isinstance(module, Attention):
+            module.unfold()
+    return copied
+
+
+def test_ranges_are_those_of_the_net_that_is_not_folded(
+    net: Any, plain: Any, images: np.ndarray
+) -> None:
+    """A folded attention writes its result over its input: seen afterwards, the range is wrong."""
+    x, by_hand = torch.from_numpy(images), {}
+    for name, module in attention_modules(plain).items():
+        by_hand[name] = []
+        module.register_forward_pre_hook(
+            partial(lambda seen, _, given: seen.append(given[0].clone()), by_hand[name])
+        )
+    with torch.inference_mode():
+        plain(x)
+    for hooked in attention_modules(plain).values():
+        hooked._forward_pre_hooks.clear()
+    folded, expected = int8.calibrate(net, x), int8.calibrate(plain, x)
+    assert folded.keys() == expected.keys()
+    for name, ends in folded.items():
+        assert ends == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
+    for name, (seen,) in by_hand.items():
+        assert folded[name][0] == pytest.approx(float(seen.min()), rel=1e-4, abs=1e-6)
+        assert folded[name][1] == pytest.approx(float(seen.max()), rel=1e-4, abs=1e-6)
+
+
+def test_report_is_the_same_whether_the_net_was_folded(
+    net: Any, plain: Any, images: np.ndarray
+) -> None:
+    """Every figure, and so every rank; rounded weights reach the attention too."""
+    folded = {one.layer: one for one in int8.layer_report(net, images[:1], conf=1e-5)}
+    expected = {one.layer: one for one in int8.layer_report(plain, images[:1], conf=1e-5)}
+    for name, loss in expected.items():
+        assert folded[name].raw_mean == pytest.approx(loss.raw_mean, rel=0.02, abs=1e-8), name
+        assert folded[name].raw_max == pytest.approx(loss.raw_max, rel=0.02, abs=1e-8), name
+
+
+def test_rounded_weights_reach_a_folded_attention(net: Any, images: np.ndarray) -> None:
+    """Ranges so wide that only the weights' rounding is left to see."""
+    name, x = "model.4.m.0.attn", torch.from_numpy(images)
+    attention = net.get_submodule(name)
+    given = torch.rand(1, attention.channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    ranges = int8.calibrate(net, x)
+    with torch.inference_mode():
+        before = attention(given.clone())
+        with int8.fake_quantized(net, [name], ranges):
+            hooks = dict(attention._forward_hooks), dict(attention._forward_pre_hooks)
+            attention._forward_hooks.clear()
+            attention._forward_pre_hooks.clear()
+            rounded = attention(given.clone())
+            attention._forward_hooks.update(hooks[0])
+            attention._forward_pre_hooks.update(hooks[1])
+        after = attention(given.clone())
+    assert not torch.equal(rounded, before)
+    assert torch.equal(after, before), "the constants are made of the weights as they were"
+    assert (rounded - before).abs().max() < 0.05 * before.abs().max()
+
+
+def test_folding_is_as_it_was_afterwards(net: Any, images: np.ndarray) -> None:
+    attention = net.get_submodule("model.4.m.0.attn")
+    kept, overwrites = dict(attention.named_buffers()), attention.overwrites
+    assert overwrites
+    assert any(name.startswith("folded_") for name in kept)
+    int8.layer_report(net, images[:1])
+    with int8.fake_quantized(
+        net, ["model.4.m.0.attn"], int8.calibrate(net, torch.zeros(1, 3, 64, 64))
+    ):
+        pass
+    assert attention.overwrites
+    again = dict(attention.named_buffers())
+    assert again.keys() == kept.keys()
+    assert all(torch.equal(again[name], kept[name]) for name in kept)
+
+
+def test_values_that_are_no_numbers_have_no_range(net: Any) -> None:
+    broken = copy.deepcopy(net)
+    with torch.no_grad():
+        broken.model[4].m[0].cv1.conv.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"model\.4\.m\.0\.cv1\.conv: its values are no finite"):
+        int8.calibrate(broken, torch.rand(1, 3, SIZE, SIZE))
+    with pytest.raises(ValueError, match="at least one image"):
+        int8.calibrate(net, torch.zeros(0, 3, SIZE, SIZE))
+    with (
+        pytest.raises(ValueError, match="calibrate the model first"),
+        int8.fake_quantized(net, ["model.0.conv"], {}),
+    ):
+        pass
 
 
 def test_rounding_by_hand() -> None:
@@ -182,7 +278,72 @@ def test_unknown_parts_are_named_and_files_stay(
     target.write_bytes(b"earlier")
     with pytest.raises(ValueError, match=r"has gates in its path; paths are .*model\.2/m\.0/attn"):
         int8.quantize_onnx(exported, target, images, keep=("gates",))
-    with pytest.raises(Exception, match=r".+"):
+    says = r"takes pictures of 3 x 64 x 64 \(channels x height x width\), these are 3 x 32 x 64"
+    with pytest.raises(ValueError, match=says):
         int8.quantize_onnx(exported, target, images[:, :, :32])
+    with pytest.raises(ValueError, match="numbers from 0 to 1, got uint8"):
+        int8.quantize_onnx(exported, target, (images * 255).astype(np.uint8))
+    with pytest.raises(ValueError, match="at least one"):
+        int8.quantize_onnx(exported, target, images[:0])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        int8.quantize_onnx(tmp_path / "gone.onnx", target, images)
     assert target.read_bytes() == b"earlier"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def convolution(path: Path, batch: int | str, dtype: int = 1) -> Path:
+    """An ONNX file of one convolution on (batch, 3, 8, 8)."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    kind = np.float32 if dtype == TensorProto.FLOAT else np.float16
+    weight = np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(kind)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["pictures", "w"], ["y"], name="/model.0/conv/Conv")],
+        "g",
+        [helper.make_tensor_value_info("pictures", dtype, [batch, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", dtype, [batch, 4, 8, 8])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, "batch"])
+def test_a_file_of_any_batch_is_quantized(batch: int | str, tmp_path: Path, needs: Any) -> None:
+    """Three pictures fill no batch of 2, 4 or 8; the file's own name of the input is used."""
+    needs("onnx", "onnxruntime")
+    import onnx
+
+    source, target = convolution(tmp_path / "a.onnx", batch), tmp_path / "b.onnx"
+    images = np.stack([np.full((3, 8, 8), top, np.float32) for top in (0.2, 0.5, 0.9)])
+    int8.quantize_onnx(source, target, images, keep=())
+    graph = onnx.load(target).graph
+    quantizer = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    assert quantizer.input[0] == "pictures"
+    (step,) = [one for one in graph.initializer if one.name == quantizer.input[1]]
+    assert float(onnx.numpy_helper.to_array(step)) == pytest.approx(0.9 / 255, rel=1e-4)
+
+
+def test_batches_hold_every_picture_once_before_any_comes_again() -> None:
+    images = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)
+    shown = [batch.ravel().tolist() for batch in int8_onnx.batches(images, 3)]
+    assert shown == [[0, 1, 2], [3, 4, 0]]
+    assert [batch.shape[0] for batch in int8_onnx.batches(images[:1], 4)] == [4]
+
+
+def test_what_is_no_float32_file_is_refused(tmp_path: Path, needs: Any) -> None:
+    needs("onnx", "onnxruntime")
+    images, target = np.zeros((1, 3, 8, 8), np.float32), tmp_path / "b.onnx"
+    with pytest.raises(ValueError, match="its input is not float32"):
+        int8.quantize_onnx(convolution(tmp_path / "a.onnx", 1, 10), target, images, keep=())
+    source = convolution(tmp_path / "a.onnx", 1)
+    int8.quantize_onnx(source, target, images + 0.5, keep=())
+    with pytest.raises(ValueError, match="is quantized already"):
+        int8.quantize_onnx(target, tmp_path / "c.onnx", images, keep=())
+    with pytest.raises(ValueError, match=r"keep is a list .*\('attn',\)"):
+        int8.quantize_onnx(source, target, images, keep="attn")
+    source.write_bytes(b"no model")
+    with pytest.raises(ValueError, match="not an ONNX model"):
+        int8.quantize_onnx(source, target, images, keep=())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
