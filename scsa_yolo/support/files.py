@@ -37,6 +37,38 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_place(path: Path, *, force: bool) -> None:
+    """Make sure that a file can be written, before the work that it is to hold.
+
+    Raises:
+        OSError: It is there and `force` is false, it is a folder, its folder is missing, or nothing
+            can be written there. The message says what to do.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file in it")
+    if (path.exists() or path.is_symlink()) and not force:
+        raise FileExistsError(f"{path} is there already; add --force to write over it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}; type: mkdir -p '{path.parent}'")
+    require_folder(path.parent)
+
+
+def require_folder(folder: Path) -> None:
+    """Make sure that files can be written into a folder, which is made where it is missing.
+
+    Raises:
+        OSError: They cannot, or something else has the folder's name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".part-", dir=folder)
+        os.close(handle)
+        os.unlink(name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(f"cannot write into {folder}: {reason}; choose another place") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file at once; lines end in a line feed alone on every system."""
     write_bytes(path, text.encode())

@@ -18,6 +18,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: object) -> str:
+    """Return text that any file or screen takes: bytes of a file name that are no UTF-8 as
+    escapes.
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 def csv_cell(value: Any) -> Any:
     """Return a value for a CSV file in such a way that no spreadsheet runs it as a formula.
 

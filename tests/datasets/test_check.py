@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from scsa_yolo.datasets.check import command as check
+from scsa_yolo.datasets.check import scan
 from scsa_yolo.datasets.check.rules import ADVICE, LEVELS, RULES, Findings
 from scsa_yolo.datasets.check.scan import SplitCount, check_data
 from scsa_yolo.datasets.layout.dataset import DataSetError, load_layout
@@ -495,6 +496,55 @@ def test_bad_yamls_are_one_line(
     assert message in error
     assert len(error.splitlines()) == 1
     assert str(yaml) in error
+
+
+def test_a_file_name_that_is_not_utf_8(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = data.parent / "images/train" / os.fsdecode(b"caf\xe9.jpg")
+    image.write_bytes(b"no picture")
+    assert run(data, "--json", tmp_path / "found.json", "--plots", tmp_path / "plots") == 1
+    assert "caf\\udce9.jpg" in capsys.readouterr().out
+    assert "caf\\\\udce9.jpg" in (tmp_path / "found.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--json", "gone/found.json"), "there is no folder"),
+        (("--plots", "file/plots"), "cannot write into"),
+        (("--plots", "full"), "histograms.png is there already"),
+        (("--imgsz", "0"), "--imgsz must be at least 1"),
+        (("--workers", "0"), "--workers must be at least 1"),
+    ],
+)
+def test_places_are_looked_at_before_any_picture(
+    data: Path,
+    yolo_home: object,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: tuple[str, str],
+    message: str,
+) -> None:
+    Path("file").touch()
+    Path("full").mkdir()
+    Path("full/histograms.png").touch()
+    monkeypatch.setattr(scan, "check_data", lambda *_: pytest.fail("checked"))
+    assert run(data, *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_json_alone_on_the_standard_output(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(data, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["errors"] == 0
+    assert "0 errors" in captured.err
+
+
+def test_each_finding_says_what_to_do(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row("9 0.5 0.5 0.1 0.1\n")(data.parent)
+    assert run(data) == 1
+    assert f"to do: {ADVICE['class-range']}" in capsys.readouterr().out
 
 
 def test_documentation_lists_the_rules() -> None:

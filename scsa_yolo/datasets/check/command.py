@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scsa_yolo.support.arguments import (
+    STDOUT,
+    add_force,
+    add_json,
+    check_json,
+    give_json,
+    stdout_for_json,
+)
+from scsa_yolo.support.files import require_place
+from scsa_yolo.support.text import printable
 
 if TYPE_CHECKING:
     from scsa_yolo.datasets.check.rules import Findings
@@ -37,9 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plots", metavar="DIR", type=Path, help="write a picture with drawn boxes and histograms"
     )
-    parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write everything that was found as JSON"
-    )
+    add_json(parser, "everything that was found")
+    add_force(parser)
     parser.add_argument(
         "--show",
         type=int,
@@ -65,22 +75,35 @@ def _check(args: argparse.Namespace) -> int:
     from scsa_yolo.datasets.check.scan import check_data
     from scsa_yolo.datasets.layout.dataset import load_layout
 
-    if args.json and args.json.exists():
-        raise FileExistsError(f"{args.json} is there already; choose another --json")
     layout = load_layout(args.data)
-    counts, findings = check_data(layout, args.split, args.pixels, args.workers)
-    print(_report(layout, counts, findings, args.imgsz, args.show))
-    if args.json:
-        text = json.dumps(
-            to_dict(layout, counts, findings, args.imgsz), indent=2, ensure_ascii=False
-        )
-        args.json.write_text(f"{text}\n", encoding="utf-8")
-    if args.plots:
-        from scsa_yolo.datasets.check.plots import write_plots
+    splits = args.split or list(layout.splits)
+    _check_places(args, splits)
+    counts, findings = check_data(layout, splits, args.pixels, args.workers)
+    with stdout_for_json(args.json):
+        print(printable(_report(layout, counts, findings, args.imgsz, args.show)))
+        if args.plots:
+            from scsa_yolo.datasets.check.plots import write_plots
 
-        for file in write_plots(layout, counts, args.plots, args.imgsz):
-            print(f"wrote {file}")
+            for file in write_plots(layout, counts, args.plots, args.imgsz, force=args.force):
+                print(printable(f"wrote {file}"))
+    if args.json:
+        give_json(args.json, to_dict(layout, counts, findings, args.imgsz))
     return int(findings.count("error") > 0)
+
+
+def _check_places(args: argparse.Namespace, splits: Sequence[str]) -> None:
+    """Make sure that what is to be written can be, before all pictures are read."""
+    if args.imgsz < 1:
+        raise ValueError(f"--imgsz must be at least 1, not {args.imgsz}")
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {args.workers}")
+    check_json(args.json, force=args.force)
+    if args.json and args.json != STDOUT:
+        require_place(args.json, force=args.force)
+    if args.plots:
+        from scsa_yolo.datasets.check.plots import check_plots
+
+        check_plots(args.plots, splits, force=args.force)
 
 
 def to_dict(
@@ -104,7 +127,7 @@ def to_dict(
     }
     return {
         "format": "scsa-yolo check 1",
-        "yaml": str(layout.yaml),
+        "yaml": printable(layout.yaml),
         "imgsz": imgsz,
         "errors": findings.count("error"),
         "warnings": findings.count("warning"),

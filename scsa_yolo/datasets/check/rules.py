@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from scsa_yolo.support.text import printable
+
 __all__ = ["ADVICE", "LEVELS", "RULES", "Finding", "Findings"]
 
 LEVELS = ("error", "warning", "note")
@@ -187,7 +189,7 @@ class Findings:
         finding = self._found.setdefault(code, Finding(code))
         finding.count += 1
         if len(finding.where) < self._keep:
-            finding.where.append(f"{where}: {text}" if text else str(where))
+            finding.where.append(printable(f"{where}: {text}" if text else where))
 
     def all(self) -> list[Finding]:
         """Return them, worst first, each level in the order of `RULES`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TextIO
+from typing import Any
 
 from scsa_yolo.datasets.convert.image import ImageConverter, Outcome
 from scsa_yolo.datasets.convert.report import Report, SplitCount, data_yaml
@@ -20,6 +20,7 @@ from scsa_yolo.datasets.convert.writer import (
     UNPACKED,
     Findings,
     Placer,
+    TextFile,
     Work,
     WriteError,
     read_report,
@@ -82,10 +83,8 @@ def convert_dataset(
     if name not in READERS:
         raise UsageError(f"unknown data set {name!r}; there are {', '.join(READERS)}")
     options.check(name, READERS[name].OPTIONS)
-    given, folder = (
-        Path(source).expanduser().resolve(),
-        Path(os.path.abspath(Path(dest).expanduser())),
-    )
+    given = Path(os.path.realpath(_expanded(source)))
+    folder = Path(os.path.abspath(_expanded(dest)))
     _check_places(given, folder)
     request = _request(name, given, options)
     if (done := _already(folder, request, force)) is not None:
@@ -115,16 +114,20 @@ def convert_dataset(
         work.close()
 
 
+def _expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # ~name of no user
+        raise UsageError(f"{path}: {error}") from None
+
+
 def _check_places(given: Path, dest: Path) -> None:
     if not given.exists():
         raise UsageError(f"{given}: no such file or folder")
     if not os.access(given, os.R_OK):
         raise UsageError(f"{given}: no permission to read it")
-    if (
-        dest.resolve() == given
-        or given in dest.resolve().parents
-        or dest.resolve() in given.parents
-    ):
+    real = Path(os.path.realpath(dest))
+    if real == given or given in real.parents or real in given.parents:
         raise UsageError(
             f"DEST {dest} and SOURCE {given} must not lie in each other: nothing is written into"
             " SOURCE"
@@ -211,8 +214,7 @@ class _Run:
 
     def convert(self, source: Source, force: bool) -> Report:
         with ExitStack() as stack:
-            with writing(self.work.path):
-                file = stack.enter_context((self.work.path / FINDINGS).open("w", encoding="utf-8"))
+            file = stack.enter_context(TextFile(self.work.path / FINDINGS))
             self.findings = Findings(file, self.keep)
             try:
                 plan: Plan = READERS[self.name].plan(source, self.options, self.tell)
@@ -249,8 +251,7 @@ class _Run:
         return report
 
     def tell(self, finding: Finding) -> None:
-        with writing(self.work.path / FINDINGS):
-            self.findings.add(finding)
+        self.findings.add(finding)
         if self.strict and finding.kind == "error":
             raise Stopped(
                 f"{finding}\nstopped (--strict); without it, this is reported and the rest"
@@ -270,27 +271,25 @@ class _Run:
     def _write(self, plan: Plan, source: Source, stack: ExitStack) -> dict[str, SplitCount]:
         counts = {split: SplitCount(len(plan.names)) for split in plan.splits}
         sides = {split: stack.enter_context(self._side(split, plan)) for split in plan.splits}
-        outcomes = self._outcomes(plan.items, source)
+        # closed here: a generator that is left half done may end in one of its own threads
+        outcomes = stack.enter_context(closing(self._outcomes(plan.items, source)))
         for outcome in _bar(outcomes, plan.total, self.name) if self.progress else outcomes:
             for finding in outcome.findings:
                 self.tell(finding)
             if outcome.side is not None:
                 counts[outcome.item.split].add(outcome.kinds, len(outcome.side.get("ignore", ())))
-                with writing(self.work.path / "side"):
-                    sides[outcome.item.split].write(
-                        json.dumps(outcome.side, ensure_ascii=False) + "\n"
-                    )
+                line = json.dumps(outcome.side, ensure_ascii=False)
+                sides[outcome.item.split].write(f"{line}\n")
         return counts
 
-    def _side(self, split: str, plan: Plan) -> TextIO:
+    def _side(self, split: str, plan: Plan) -> TextFile:
         names = {str(index): name for index, name in enumerate(plan.names)}
         header = {"format": SIDE_FORMAT, "dataset": self.name, "split": split, "names": names}
-        with writing(self.work.path / "side"):
-            file = (self.work.path / "side" / f"{split}.jsonl").open("w", encoding="utf-8")
-            file.write(json.dumps(header, ensure_ascii=False) + "\n")
+        file = TextFile(self.work.path / "side" / f"{split}.jsonl")
+        file.write(json.dumps(header, ensure_ascii=False) + "\n")
         return file
 
-    def _outcomes(self, items: Iterable[Item], source: Source) -> Iterator[Outcome]:
+    def _outcomes(self, items: Iterable[Item], source: Source) -> Generator[Outcome, None, None]:
         """Convert in threads; give out in order. Only a window of images is in memory."""
         one = ImageConverter(self.work.path, source, self.options, self.placer)
         waiting: deque[Future[Outcome]] = deque()

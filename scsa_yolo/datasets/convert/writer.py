@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -16,7 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from scsa_yolo.datasets.layout.basics import CONVERSION
 from scsa_yolo.datasets.native.records import Finding, UsageError
@@ -24,6 +26,7 @@ from scsa_yolo.datasets.native.records import Finding, UsageError
 REPORT = CONVERSION
 FINDINGS = "conversion.jsonl"
 UNPACKED = "unpacked"
+_REPLACES = ".replaces"  # in a conversion: the name of what it replaces, until that is removed
 SIDE_FORMAT = "scsa-yolo side 1"
 
 # what a file system or a system without the right says to a link; a full disk is none of these
@@ -58,33 +61,69 @@ def writing(what: Path) -> Iterator[None]:
         ) from error
 
 
+class TextFile:
+    """A text file that grows line by line; an error of the file system, at its end too, names it.
+
+    What a file name has beyond Unicode (bytes that are not UTF-8) is written as JSON's escape, so
+    that a reader gets the same name.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with writing(path):
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
+
+    def write(self, text: str) -> None:
+        """Add text.
+
+        Raises:
+            WriteError: It cannot be written.
+        """
+        with writing(self.path):
+            self._file.write(text)
+
+    def __enter__(self) -> TextFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the file: what still waits in memory may find the disk full."""
+        try:
+            with writing(self.path):
+                self._file.close()
+        except WriteError:
+            if kind is None:  # else the first error is the one to tell
+                raise
+
+
 class Work:
-    """The work folder of a conversion.
+    """The work folder of a conversion. It lies beside the folder that DEST is, or links to.
 
     Attributes:
-        dest: The folder to make.
+        dest: The folder to make, links followed: so it lies on the disk that was meant.
         path: The work folder.
         resumed: Whether an interrupted run left something.
     """
 
     def __init__(self, dest: Path, request: Mapping[str, Any]):
-        self.dest, self.request = dest, request
-        self.path = dest.with_name(f".{dest.name}.part")
-        self._old = dest.with_name(f".{dest.name}.old")
+        self.dest, self.request = Path(os.path.realpath(dest)), request
+        self.path = self.dest.with_name(f".{self.dest.name}.part")
         self._lock: int | None = None
+        self._aside: list[Path] = []
         self.resumed = False
 
     def open(self) -> None:
         """Make the folder, or take over what an interrupted run of the same command left.
 
         Raises:
-            UsageError: It is not ours, or another process is at it.
+            UsageError: It is not ours, another process is at it, or DEST cannot be replaced.
             WriteError: It cannot be written.
         """
+        self._check_dest()
         with writing(self.dest.parent):
             self.dest.parent.mkdir(parents=True, exist_ok=True)
             self.path.mkdir(exist_ok=True)
             self._acquire()
+            self._aside = self._left_aside()
             left = read_report(self.path)
             if left is None and any(path.name != f"{REPORT}.tmp" for path in self.path.iterdir()):
                 raise UsageError(
@@ -98,6 +137,18 @@ class Work:
                 if path.name not in kept:
                     _remove(path)
             self.write_json({"state": "unfinished", "request": self.request})
+
+    def _check_dest(self) -> None:
+        """Refuse what could not get its name after hours of work."""
+        if self.dest.is_symlink():
+            raise UsageError(f"{self.dest} is a symbolic link that leads nowhere: remove it")
+        if os.path.ismount(self.dest):
+            raise UsageError(
+                f"{self.dest} is where a disk is mounted, which cannot be replaced: name a folder"
+                f" inside it, such as {self.dest / 'data'}"
+            )
+        if self.dest.exists() and not self.dest.is_dir():
+            raise UsageError(f"{self.dest} is a file: choose another folder, or move it away")
 
     def _acquire(self) -> None:
         if sys.platform == "win32":  # no lock on folders there
@@ -124,7 +175,8 @@ class Work:
     def write_json(self, content: Mapping[str, Any]) -> None:
         """Write conversion.json, whole or not at all."""
         part = self.path / f"{REPORT}.tmp"
-        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
         part.replace(self.path / REPORT)
 
     def finish(self, report: Mapping[str, Any], force: bool) -> None:
@@ -136,12 +188,34 @@ class Work:
             self.write_json({"state": "complete", "request": self.request, **report})
         with writing(self.dest):
             if force and self.dest.is_dir() and any(self.dest.iterdir()):
-                _remove(self._old)
-                self.dest.replace(self._old)
+                self._put_aside()
             elif self.dest.is_dir():
                 self.dest.rmdir()
             self.path.replace(self.dest)
-            _remove(self._old)
+            for old in self._aside:
+                _remove(old)
+            _remove(self.dest / _REPLACES)
+
+    def _put_aside(self) -> None:
+        """Rename the conversion that is replaced. What others have under such a name stays."""
+        stem = f".{self.dest.name}.old"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        old = next(p for p in map(self.dest.with_name, names) if not os.path.lexists(p))
+        (self.path / _REPLACES).write_text(old.name, encoding="utf-8", errors="surrogateescape")
+        self.dest.replace(old)
+        self._aside.append(old)
+
+    def _left_aside(self) -> list[Path]:
+        """Return what an interrupted run of ours had put aside and not removed yet."""
+        found = []
+        for folder in (self.path, self.dest):
+            note = folder / _REPLACES
+            if not note.is_file() or (folder == self.path and self.dest.exists()):
+                continue
+            name = note.read_text(encoding="utf-8", errors="surrogateescape")
+            if name.startswith(f".{self.dest.name}.old") and "/" not in name:
+                found.append(self.dest.with_name(name))
+        return found
 
     def _sweep(self) -> None:
         """Remove images without a line in a side file: half-written ones, and those that left the
@@ -176,6 +250,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _part(target: Path) -> Path:
+    """Return the name of a file while it is written: short, whatever its own name's length is."""
+    digest = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+    return target.with_name(f".{digest}.tmp")
+
+
 class Placer:
     """Puts images in place: as a link, a copy, or new bytes. Used by several threads."""
 
@@ -185,7 +265,7 @@ class Placer:
 
     def write(self, target: Path, data: bytes) -> None:
         """Put bytes made from an image."""
-        part = target.with_name(f".{target.name}.tmp")
+        part = _part(target)
         part.write_bytes(data)
         part.replace(target)
 
@@ -211,7 +291,7 @@ class Placer:
             and not target.is_symlink()
         ):
             return
-        part = target.with_name(f".{target.name}.tmp")
+        part = _part(target)
         part.unlink(missing_ok=True)
         if mode == "link":
             part.symlink_to(source)
@@ -228,7 +308,7 @@ class Placer:
             target.stat().st_mtime_ns,
         ):
             return
-        part = target.with_name(f".{target.name}.tmp")
+        part = _part(target)
         part.unlink(missing_ok=True)
         shutil.copyfile(source, part)
         os.utime(part, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # by which the next run knows it
@@ -238,7 +318,7 @@ class Placer:
 class Findings:
     """Every finding goes to conversion.jsonl; a few of each sort are kept for the screen."""
 
-    def __init__(self, file: TextIO, keep: int):
+    def __init__(self, file: TextFile, keep: int):
         self.file, self.keep = file, keep
         self.counts: Counter[tuple[str, str]] = Counter()
         self.first: dict[tuple[str, str], list[Finding]] = {}

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="which ones: the same seed gives the same (default: 0)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, help="picture to write (default: DATA-SPLIT.png here)"
+        "-o", "--output", type=Path, help="picture to write (default: NAME-SPLIT.png here)"
     )
     parser.add_argument(
         "--force", action="store_true", help="write over a file that is there already"
@@ -43,24 +43,26 @@ def _show(args: argparse.Namespace) -> None:
 
     from scsa_yolo.datasets.layout.dataset import load_layout
     from scsa_yolo.datasets.show.draw import draw_sheet, pick
+    from scsa_yolo.support.files import require_place, write_bytes
+    from scsa_yolo.support.naming import data_name
+    from scsa_yolo.support.text import printable
 
     if args.n < 1:
         raise ValueError(f"--n must be at least 1, not {args.n}")
     layout = load_layout(args.data)
-    output = args.output or Path(f"{layout.yaml.stem}-{args.split}.png")
-    if output.exists() and not args.force:
-        raise FileExistsError(f"{output} is there already; add --force to write over it")
+    output = args.output or Path(f"{data_name(layout.yaml)}-{args.split}.png")
+    if output.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{output}: cannot write this kind of picture; use .png or .jpg")
+    require_place(output, force=args.force)
     images = layout.images(args.split)
     chosen = pick(images, args.n, args.seed)
     sheet = draw_sheet(layout, args.split, chosen)
-    done, data = cv2.imencode(output.suffix or ".png", sheet) if _known(output) else (False, None)
+    done, data = cv2.imencode(output.suffix or ".png", sheet)
     if not done or data is None:
-        raise ValueError(f"{output}: cannot write this kind of picture; use .png or .jpg")
-    output.write_bytes(data.tobytes())
-    print(
-        f"wrote {output}: {len(chosen)} of {len(images)} pictures of {args.split}, seed {args.seed}"
-    )
+        raise ValueError(f"{output}: the sheet is too large for this kind; use .png, or fewer --n")
+    write_bytes(output, data.tobytes())
+    drawn = f"{len(chosen)} of {len(images)} pictures of {args.split}, seed {args.seed}"
+    print(printable(f"wrote {output}: {drawn}"))
 
 
-def _known(output: Path) -> bool:
-    return output.suffix.lower() in {"", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+_SUFFIXES = frozenset({"", ".png", ".jpg", ".jpeg", ".webp", ".bmp"})

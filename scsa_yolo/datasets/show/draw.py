@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scsa_yolo.datasets.layout.dataset import DataSetError, Layout, label_files
-from scsa_yolo.datasets.layout.labels import read_labels
+from scsa_yolo.datasets.layout.labels import Labels, read_labels
 from scsa_yolo.datasets.layout.side import SideImage, read_sides
+from scsa_yolo.datasets.show.ink import (
+    HATCH,
+    PAPER,
+    STYLES,
+    Plates,
+    Style,
+    fitted,
+    hatch,
+    outline,
+    style,
+    text_width,
+    write,
+)
 
-__all__ = ["draw_sheet", "pick"]
+__all__ = ["class_styles", "draw_sheet", "pick"]
 
 Array = NDArray[Any]
-_FONT, _INK, _PAPER = cv2.FONT_HERSHEY_SIMPLEX, (235, 235, 235), (28, 28, 28)
-_CAPTION, _GAP = 22, 6  # px
-_HATCH = (255, 255, 255)
+_CAPTION, _GAP = 26, 6  # px
+_PLAIN_LABELS = 12  # boxes with a name in full on one picture; beyond, classes go by number
 
 
 def pick(images: Sequence[Path], number: int, seed: int) -> list[Path]:
@@ -53,25 +64,45 @@ def draw_sheet(
         DataSetError: No picture could be read, or the side file is damaged.
     """
     side = read_sides(layout, split, images)
+    styles = class_styles(layout, images)
     columns = max(1, min(columns, len(images)))
     tile = tile or min(840, 1680 // columns)
     tiles, seen, hatched = [], set(), False
     for image, label in zip(images, label_files(images), strict=True):
         extra = side.of(image)
-        drawn, classes = _draw(image, label, extra, layout, tile)
+        drawn, classes = _draw(image, label, extra, layout, styles, tile)
         hatched |= bool(extra and extra.ignore)
         seen |= classes
         tiles.append(drawn)
     if not tiles:
         raise DataSetError(f"{layout.yaml}: split {split!r} has no pictures to draw")
-    tiles += [np.full((1, tile, 3), _PAPER[0], np.uint8)] * (-len(tiles) % columns)
+    tiles += [np.full((1, tile, 3), PAPER[0], np.uint8)] * (-len(tiles) % columns)
     rows = [_joined(_level(tiles[i : i + columns]), axis=1) for i in range(0, len(tiles), columns)]
     sheet = _joined(rows, axis=0)
-    return np.concatenate([sheet, _legend(layout, sorted(seen), hatched, sheet.shape[1])])
+    return np.concatenate([sheet, _legend(layout, sorted(seen), styles, hatched, sheet.shape[1])])
+
+
+def class_styles(layout: Layout, images: Sequence[Path]) -> dict[int, Style]:
+    """Return how the boxes of each class are drawn.
+
+    A class looks the same on every sheet, unless the set has more classes than there are styles:
+    then those of these pictures are told apart.
+    """
+    numbers = list(layout.names)
+    if len(numbers) > STYLES:
+        files = label_files(images)
+        there = {int(c) for file in files for c in read_labels(file, len(numbers)).classes}
+        numbers = sorted(there) + sorted(set(numbers) - there)
+    return {number: style(place) for place, number in enumerate(numbers)}
 
 
 def _draw(
-    image: Path, label: Path, extra: SideImage | None, layout: Layout, tile: int
+    image: Path,
+    label: Path,
+    extra: SideImage | None,
+    layout: Layout,
+    styles: dict[int, Style],
+    tile: int,
 ) -> tuple[Array, set[int]]:
     picture = _read(image)
     high = (
@@ -79,7 +110,7 @@ def _draw(
         if picture is None
         else max(1, round(tile * min(1.0, picture.shape[0] / picture.shape[1])))
     )
-    canvas = np.full((high + _CAPTION, tile, 3), _PAPER[0], np.uint8)
+    canvas = np.full((high + _CAPTION, tile, 3), PAPER[0], np.uint8)
     caption = image.name
     labels = read_labels(label, len(layout.names))
     if picture is None:
@@ -89,82 +120,75 @@ def _draw(
         scale = tile / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        left, top = (tile - size[0]) // 2, 0
-        inner = canvas[top : top + size[1], left : left + size[0]]
+        left = (tile - size[0]) // 2
+        inner = canvas[: size[1], left : left + size[0]]
         inner[:] = cv2.resize(picture, size, interpolation=way)
         for box in extra.ignore if extra else ():
-            _hatch(
-                inner,
-                np.array(box.xyxy) * scale,
-                _colour(box.cls) if box.cls is not None else _HATCH,
-            )
-        for number, box in zip(labels.classes.tolist(), labels.xyxy(*size), strict=True):
-            _box(inner, box, _colour(number), layout.names[number], len(labels.classes))
+            ink = styles[box.cls].ink if box.cls is not None else HATCH
+            hatch(inner, np.array(box.xyxy) * scale, ink)
+        _boxes(inner, labels, layout, styles)
         if extra and extra.conditions:
             caption = f"{'/'.join(extra.conditions.values())}  {caption}"
-    _text(canvas, _fitted(caption, tile - 8, 0.42), (4, high + 15), 0.42)
+    write(canvas, fitted(caption, tile - 8), (4, high + 18))
     return canvas, set(labels.classes.tolist())
 
 
 def _read(image: Path) -> Array | None:
     """Decode as Ultralytics does: three channels, EXIF's turn applied."""
+    if not image.is_file():  # a pipe would make the reader wait for ever
+        return None
     try:
         data = np.fromfile(image, np.uint8)
-    except OSError:
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except (OSError, cv2.error):
         return None
-    return cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    return decoded
 
 
-def _box(canvas: Array, xyxy: Array, colour: tuple[int, int, int], name: str, crowd: int) -> None:
-    left, top, right, bottom = (round(float(v)) for v in xyxy)
-    cv2.rectangle(canvas, (left, top), (right, bottom), (0, 0, 0), 2 if crowd > 40 else 3)
-    cv2.rectangle(canvas, (left, top), (right, bottom), colour, 1 if crowd > 40 else 2)
-    if (
-        crowd <= 12 and right - left > 24
-    ):  # on a crowded picture names would hide the objects; there is a legend
-        _text(canvas, name, (max(left, 0) + 2, max(top - 4, 10)), 0.38)
-
-
-def _hatch(canvas: Array, xyxy: Array, colour: tuple[int, int, int]) -> None:
+def _boxes(canvas: Array, labels: Labels, layout: Layout, styles: dict[int, Style]) -> None:
+    """Draw boxes, then their names where there is room; a note says how many found none."""
     height, width = canvas.shape[:2]
-    left, top, right, bottom = (
-        round(float(v)) for v in np.clip(xyxy, 0, (width, height, width, height))
-    )
-    if right <= left or bottom <= top:
-        return
-    part = canvas[top:bottom, left:right]
-    stripes = part.copy()
-    for start in range(-part.shape[0], part.shape[1], 9):
-        cv2.line(
-            stripes, (start, part.shape[0]), (start + part.shape[0], 0), colour, 1, cv2.LINE_AA
-        )
-    part[:] = cv2.addWeighted(part, 0.45, stripes, 0.55, 0)
-    cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, 1)
+    crowd = len(labels.classes)
+    boxes = labels.xyxy(width, height)
+    for number, box in zip(labels.classes.tolist(), boxes, strict=True):
+        outline(canvas, box, styles[number], 1 if crowd > 40 else 2)
+    plates = Plates(canvas)
+    lost = 0
+    for number, box in zip(labels.classes.tolist(), boxes, strict=True):
+        text = layout.names[number] if crowd <= _PLAIN_LABELS else str(number)
+        lost += not plates.put(text, box, styles[number].ink)
+    if lost:
+        plates.note(f"{lost} of {crowd} names have no room")
 
 
-def _legend(layout: Layout, classes: list[int], hatched: bool, width: int) -> Array:
-    entries = [(layout.names[number], _colour(number)) for number in classes]
-    lines: list[list[tuple[int, str, tuple[int, int, int], bool]]] = [[]]
+def _legend(
+    layout: Layout, classes: list[int], styles: dict[int, Style], hatched: bool, width: int
+) -> Array:
+    entries: list[tuple[str, Style | None]] = [
+        (f"{number} {layout.names[number]}", styles[number]) for number in classes
+    ]
+    if hatched:
+        entries.append(("ignored (white: whatever the class)", None))
+    lines: list[list[tuple[int, str, Style | None]]] = [[]]
     x = 8
-    for name, colour in [
-        *entries,
-        *([("ignored (white: whatever the class)", _HATCH)] if hatched else []),
-    ]:
-        wide = 24 + cv2.getTextSize(name, _FONT, 0.45, 1)[0][0] + 16
+    for name, look in entries:
+        shown = fitted(name, width - 60)
+        wide = 36 + text_width(shown) + 18
         if x + wide > width and lines[-1]:
             lines.append([])
             x = 8
-        lines[-1].append((x, name, colour, colour == _HATCH))
+        lines[-1].append((x, shown, look))
         x += wide
-    legend = np.full((24 * len(lines) + 6, width, 3), _PAPER[0], np.uint8)
+    legend = np.full((26 * len(lines) + 8, width, 3), PAPER[0], np.uint8)
     for row, line in enumerate(lines):
-        for x, name, colour, striped in line:
-            y = 24 * row + 6
-            if striped:
-                _hatch(legend, np.array([x, y, x + 16, y + 14]), colour)
+        for x, name, look in line:
+            y = 26 * row + 6
+            swatch = np.array([x, y, x + 28, y + 16])
+            if look is None:
+                hatch(legend, swatch, HATCH)
             else:
-                cv2.rectangle(legend, (x, y), (x + 16, y + 14), colour, -1)
-            _text(legend, name, (x + 22, y + 12), 0.45)
+                outline(legend, swatch, look, 2)
+            write(legend, name, (x + 34, y + 14))
     return legend
 
 
@@ -176,7 +200,7 @@ def _level(row: list[Array]) -> list[Array]:
             tile,
             ((0, high - len(tile)), (0, 0), (0, 0)),
             mode="constant",
-            constant_values=_PAPER[0],
+            constant_values=PAPER[0],
         )
         for tile in row
     ]
@@ -185,31 +209,6 @@ def _level(row: list[Array]) -> list[Array]:
 def _joined(parts: list[Array], axis: int) -> Array:
     shape = list(parts[0].shape)
     shape[axis] = _GAP
-    gap = np.full(shape, _PAPER[0], np.uint8)
+    gap = np.full(shape, PAPER[0], np.uint8)
     padded = [piece for part in parts for piece in (part, gap)][:-1]
     return np.concatenate(padded, axis=axis)
-
-
-def _colour(number: int) -> tuple[int, int, int]:
-    """A bright colour for each class, neighbours in number far apart in hue."""
-    hue = (number * 0.618034) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.75, 1.0)
-    return int(255 * blue), int(255 * green), int(255 * red)
-
-
-def _fitted(text: str, width: int, scale: float) -> str:
-    while len(text) > 4 and cv2.getTextSize(text, _FONT, scale, 1)[0][0] > width:
-        text = f"{text[:-4]}..."
-    return text
-
-
-def _text(canvas: Array, text: str, at: tuple[int, int], scale: float) -> None:
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have nothing else
-    for x, y in (
-        (-1, 0),
-        (1, 0),
-        (0, -1),
-        (0, 1),
-    ):  # an outline; a thicker stroke is a wider font in OpenCV 5
-        cv2.putText(canvas, plain, (at[0] + x, at[1] + y), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    cv2.putText(canvas, plain, at, _FONT, scale, _INK, 1, cv2.LINE_AA)
