@@ -54,9 +54,9 @@ BAD = {
     ),
     "verdict alpha": (
         {"verdict": {"alpha": 5}},
-        "verdict.alpha: must be a number from 0 to under 1",
+        "verdict.alpha: must be a number from 1e-06 to 0.1",
     ),
-    "verdict alpha 0": ({"verdict": {"alpha": 0}}, "alpha and confidence must be over 0"),
+    "verdict alpha 0": ({"verdict": {"alpha": 0}}, "verdict.alpha: must be a number from 1e-06"),
     "verdict interval": (
         {"verdict": {"interval": "normal"}},
         "verdict.interval: must be one of bca, t",

@@ -39,6 +39,9 @@ METRICS: dict[str, tuple[str, str]] = {
     **{f"ultralytics_{name}": ("ultralytics", name.lower()) for name in ("AP", "AP50")},
 }
 VERDICT: dict[str, Any] = {"alpha": 0.05, "margin": 0.005, "interval": "bca", "confidence": 0.95}
+# Beyond these a verdict would say nothing: alpha 0.9 calls chance an improvement, a margin of 50
+# points calls everything equal.
+_BOUNDS = {"alpha": (1e-6, 0.1), "margin": (0.0, 0.1), "confidence": (0.9, 0.999)}
 INTERVALS = ("bca", "t")
 SPLITS = ("val", "test", "train")
 WEIGHTS = ("last", "best")
@@ -391,13 +394,12 @@ def _verdict(value: Any) -> dict[str, Any]:
     content = _mapping({} if value is None else value, "verdict")
     known_keys(content, tuple(VERDICT), "verdict")
     rules = {**VERDICT, **content}
-    for key in ("alpha", "margin", "confidence"):
+    for key, (least, most) in _BOUNDS.items():
         number = rules[key]
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < 1:
+        real = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not real or not least <= number <= most:
             raise PlanError(
-                f"verdict.{key}: must be a number from 0 to under 1, got {_shown(number)}"
+                f"verdict.{key}: must be a number from {least:g} to {most:g}, got {_shown(number)}"
             )
-    if not rules["alpha"] or not rules["confidence"]:
-        raise PlanError("verdict: alpha and confidence must be over 0")
     _choice(rules["interval"], INTERVALS, "verdict.interval")
     return rules

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from scsa_yolo.study.planning.arms import describe
 from scsa_yolo.study.reporting.document import Block, Heading, Items, Line, Mark, Table, Text
@@ -12,11 +13,20 @@ from scsa_yolo.study.reporting.verdict import (
     HARMS,
     IMPROVES,
     NO_DIFFERENCE,
+    OPEN,
     UNDECIDED,
     Verdict,
     is_reference,
 )
-from scsa_yolo.study.reporting.wording import count, listed, p_value, signed, span
+from scsa_yolo.study.reporting.wording import (
+    count,
+    is_skewed,
+    listed,
+    p_value,
+    points,
+    signed,
+    span,
+)
 
 __all__ = ["answers", "rules"]
 
@@ -72,16 +82,11 @@ def _headline(evidence: Evidence, finding: Finding) -> str:
     }
     if not said:
         return "All arms are references, each tested by itself."
+    if any(verdict.word == OPEN for verdict in said.values()):
+        return _open_headline(finding, said)
     parts = []
-    for word, text in (
-        (IMPROVES, f"better {evidence.plan.primary} than {evidence.plan.control}: {{}}"),
-        (HARMS, f"worse than {evidence.plan.control}: {{}}"),
-        (NO_DIFFERENCE, "no measurable difference: {}"),
-        (UNDECIDED, "not decided: {}"),
-    ):
-        arms = [arm for arm, verdict in said.items() if verdict.word == word]
-        if arms:
-            parts.append(text.format(listed(arms)))
+    for text, arms in _worded(evidence, finding, said):
+        parts += [text.format(listed(arms))] if arms else []
     pairs = sorted({finding.comparisons[arm].n for arm in said})
     seeds = (
         count(pairs[0], "paired seed")
@@ -89,7 +94,48 @@ def _headline(evidence: Evidence, finding: Finding) -> str:
         else f"{pairs[0]} to {pairs[-1]} paired seeds"
     )
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]} ({seeds})."
+    return f"{text[0].upper()}{text[1:]} ({seeds})." + _lacking(evidence, finding, said)
+
+
+def _worded(
+    evidence: Evidence, finding: Finding, said: Mapping[str, Verdict]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield words for a headline with the arms that they are true of."""
+    plan = evidence.plan
+    margin = plan.verdict["margin"]
+    small = f" by less than the margin of {points(margin)} points"
+    better, worse = f"better {plan.primary} than {plan.control}", f"worse than {plan.control}"
+    for word, text in ((IMPROVES, better), (HARMS, worse)):
+        arms = [arm for arm, verdict in said.items() if verdict.word == word]
+        large = [arm for arm in arms if abs(finding.comparisons[arm].mean or 0) >= margin]
+        yield f"{text}: {{}}", large
+        yield f"{text}, but{small}: {{}}", [arm for arm in arms if arm not in large]
+    for word, text in ((NO_DIFFERENCE, "no measurable difference"), (UNDECIDED, "not decided")):
+        yield f"{text}: {{}}", [arm for arm, verdict in said.items() if verdict.word == word]
+
+
+def _open_headline(finding: Finding, said: Mapping[str, Verdict]) -> str:
+    reason = next((verdict.refusal for verdict in said.values() if "usable" in verdict.refusal), "")
+    pairs = max(finding.comparisons[arm].n for arm in said)
+    because = f": {reason}" if reason else ""
+    return (
+        f"No verdict yet for {listed(list(said))}{because} ({count(pairs, 'paired seed')} so far)."
+        " Intervals below are of an unfinished study, and p is not shown: whoever stops when it is"
+        " small is often wrong."
+    )
+
+
+def _lacking(evidence: Evidence, finding: Finding, said: Mapping[str, Verdict]) -> str:
+    """Say which arms have no verdict because of missing pairs."""
+    missing = {arm: lack for arm, lack in finding.missing.items() if arm in said}
+    if not missing:
+        return ""
+    planned = len(evidence.plan.seeds)
+    each = [f"{arm} {lack} of {planned}" for arm, lack in missing.items()]
+    return (
+        f" Planned pairs that are missing: {listed(each)}; an arm with a missing pair is not"
+        " decided. Type: scsa-yolo study run PLAN --retry-failed"
+    )
 
 
 def _sentence(evidence: Evidence, finding: Finding, arm: str) -> Line:
@@ -105,12 +151,13 @@ def _sentence(evidence: Evidence, finding: Finding, arm: str) -> Line:
         if plan.verdict["interval"] == "bca"
         else {"t": comparison.t}
     )
+    kinds["studentized"] = comparison.bootstrap_t.interval
     found = [f"{kind} {span(interval)}" for kind, interval in kinds.items() if interval is not None]
     if found:
         numbers += f" ({100 * plan.verdict['confidence']:g} % interval: {', '.join(found)})"
     numbers += f", better in {comparison.wins} of {count(comparison.n, 'seed')}"
     numbers += f" and equal in {comparison.ties}" if comparison.ties else ""
-    return (*start, f"{numbers}, {_tested(verdict)}.", *_remarks(evidence, finding, arm))
+    return (*start, f"{numbers}{_tested(verdict)}.", *_remarks(evidence, finding, arm))
 
 
 def _confidence(evidence: Evidence) -> str:
@@ -119,8 +166,10 @@ def _confidence(evidence: Evidence) -> str:
 
 
 def _tested(verdict: Verdict) -> str:
+    if verdict.p is None:
+        return ""
     after = f" after Holm over {verdict.family} arms" if verdict.family > 1 else ""
-    return f"p = {p_value(verdict.p)}{after}"
+    return f", p = {p_value(verdict.p)}{after}"
 
 
 def _remarks(evidence: Evidence, finding: Finding, arm: str) -> list[str]:
@@ -133,6 +182,10 @@ def _remarks(evidence: Evidence, finding: Finding, arm: str) -> list[str]:
     largest = max((abs(value) for value in finding.noise), default=0.0)
     if verdict.word in (IMPROVES, HARMS) and effect < largest:
         found.append(" The difference is smaller than that of two equal runs.")
+    if verdict.word in (IMPROVES, HARMS) and not finding.noise:
+        found.append(" How far two equal runs differ was not measured.")
+    if verdict.word != OPEN and is_skewed(comparison):
+        found.append(" The differences are lopsided, see How far the test holds.")
     return found
 
 
@@ -160,7 +213,7 @@ def _arms(evidence: Evidence, findings: list[Finding]) -> Table:
 
 def rules(evidence: Evidence) -> list[Block]:
     """Return the rules by which the words are chosen."""
-    fixed, plan = evidence.plan.verdict, evidence.plan
+    fixed = evidence.plan.verdict
     band = f"{signed(-fixed['margin'])} and {signed(fixed['margin'])} points"
     both = ", and so does the t interval" if fixed["interval"] == "bca" else ""
     interval = _confidence(evidence)
@@ -168,19 +221,29 @@ def rules(evidence: Evidence) -> list[Block]:
     lines: list[Line] = [
         (Mark(IMPROVES, IMPROVES), first),
         (Mark(HARMS, HARMS), ": the same, below 0."),
-        (Mark(NO_DIFFERENCE, NO_DIFFERENCE), f": the whole {interval} lies between {band}{both}."),
+        (
+            Mark(NO_DIFFERENCE, NO_DIFFERENCE),
+            f": the whole {interval} lies between {band}{both}, and the studentized one.",
+        ),
         (
             Mark(UNDECIDED, UNDECIDED),
-            ": none of these, or every run scored 0; more seeds may tell.",
+            ": none of these, or every run scored 0, or a planned pair is missing, or arm and"
+            " control were not trained alike; more seeds may tell.",
         ),
     ]
-    notes = (
-        f"Fixed in the plan before the first run, on {plan.primary}. A pair is an arm and the"
-        " control trained from the same seed. p is that of the two-sided sign-flip test of the"
-        " paired differences, exact up to 16 pairs; n pairs cannot give less than 2/2^n. Holm's"
-        " correction covers the arms under test, for each model and data set by itself; a"
-        " reference arm answers a question of its own and keeps its plain p. Intervals are not"
-        " corrected. BCa never reaches beyond the least and the largest difference, so with few"
-        " seeds it is too narrow: read the t interval beside it."
+    where = Text(_notes(evidence), note=True)
+    return [Heading(3, "What the words mean"), Items(lines), where]
+
+
+def _notes(evidence: Evidence) -> str:
+    return (
+        f"Fixed in the plan before the first run, on {evidence.plan.primary}; no verdict before"
+        " the last planned run has its record. A pair is an arm and the control trained from the"
+        " same seed. A verdict's p is the larger one of two: of the two-sided sign-flip test of the"
+        " paired differences, exact up to 16 pairs where the differences lie evenly around their"
+        " mean, and of the studentized bootstrap, which follows their skew; n pairs cannot give"
+        " less than 2/2^n. Holm's correction covers the arms under test over all models and data"
+        " sets of the plan; a reference arm answers a question of its own, and is corrected over"
+        " them alone. Intervals are not corrected. BCa never reaches beyond the least and the"
+        " largest difference, so with few seeds it is too narrow: read the t interval beside it."
     )
-    return [Heading(3, "What the words mean"), Items(lines), Text(notes, note=True)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from scsa_yolo.study.reporting.evidence import Evidence, Record, Setting, final, number
 from scsa_yolo.study.reporting.verdict import is_reference
-from scsa_yolo.support.tables import safe_cell
+from scsa_yolo.support.text import csv_cell
 
 __all__ = ["as_csv"]
 
@@ -59,7 +59,7 @@ def as_csv(evidence: Evidence) -> str:
     )
     for record in evidence.records.values():
         row = _row(evidence, record)
-        writer.writerow([safe_cell(value) for value in row])
+        writer.writerow([csv_cell(value) for value in row])
     return text.getvalue()
 
 

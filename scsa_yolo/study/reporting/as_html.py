@@ -18,7 +18,7 @@ from scsa_yolo.study.reporting.document import (
     Text,
     parts,
 )
-from scsa_yolo.study.reporting.verdict import WORDS
+from scsa_yolo.study.reporting.verdict import OPEN, WORDS
 
 __all__ = ["page"]
 
@@ -34,7 +34,8 @@ h1 { font-size: 1.7rem; margin: 0 0 .5rem; } h2 { font-size: 1.3rem; margin: 2.5
   border-top: 1px solid var(--line); } h3 { font-size: 1.05rem; margin: 1.75rem 0 .25rem; }
 h1, h2, h3, p, li, td, th { overflow-wrap: anywhere; } p { margin: .5rem 0; max-width: 52rem; }
 li { margin: .25rem 0; max-width: 52rem; } .note { color: var(--faint); font-size: .87rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .75rem 0; font-size: .87rem; }
+.wide { overflow-x: auto; } .wide td:first-child, .wide th:first-child { position: sticky; left: 0;
+  background: var(--paper); } .swipe { display: none; } table { border-collapse: collapse; margin: .75rem 0; font-size: .87rem; }
 th, td { padding: .3rem .55rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top;
   font-variant-numeric: tabular-nums; overflow-wrap: normal; } td { white-space: nowrap; }
 th { font-weight: 600; color: var(--faint); vertical-align: bottom; } .words { text-align: left; }
@@ -47,8 +48,10 @@ figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; } figcapt
   font-size: .87rem; max-width: 52rem; }
 pre { background: var(--band); padding: .75rem 1rem; overflow-x: auto; font-size: .85rem; border-radius: 4px; }
 code { font-family: ui-monospace, monospace; font-size: .9em; } summary { cursor: pointer; margin: .75rem 0; }
+@media (max-width: 48rem) { .swipe { display: block; color: var(--faint); font-size: .8rem; } }
 @media print { details > * { display: block; } }
 """
+_NARROW = 4  # columns that a phone shows without swiping
 
 
 def page(title: str, blocks: Iterable[Block]) -> str:
@@ -90,7 +93,12 @@ def _table(table: Table) -> str:
 
     head = f"<thead><tr>{row('th', map(escape, table.head))}</tr></thead>"
     body = "\n".join(f"<tr>{row('td', map(_line, cells))}</tr>" for cells in table.rows)
-    return f'<div class="wide"><table>\n{head}\n<tbody>\n{body}\n</tbody>\n</table></div>'
+    # Of a wide table a phone shows the first columns, and the verdict is in the last.
+    wide = len(table.head) > _NARROW
+    last = escape(table.head[-1])
+    hint = f'<p class="swipe">Swipe sideways: the last column is {last}.</p>\n' if wide else ""
+    inner = f"<table>\n{head}\n<tbody>\n{body}\n</tbody>\n</table>"
+    return f'{hint}<div class="wide">{inner}</div>'
 
 
 def _class(words: bool) -> str:
@@ -102,8 +110,8 @@ def _line(line: Line) -> str:
 
 
 def _mark(mark: Mark) -> str:
-    if mark.kind in WORDS:
-        colour = mark.kind if " " not in mark.kind else "same"
+    if mark.kind in (*WORDS, OPEN):
+        colour = mark.kind if " " not in mark.kind else "same"  # also of `OPEN`
         return f'<span class="verdict {colour}">{escape(mark.text)}</span>'
     tag = "code" if mark.kind == "code" else "strong"
     return f"<{tag}>{escape(mark.text)}</{tag}>"

@@ -15,8 +15,9 @@ from scsa_yolo.study.planning.plan import Plan, load, plan_hash
 from scsa_yolo.study.planning.schedule import Run, schedule
 from scsa_yolo.study.records.record import read
 from scsa_yolo.support.files import canonical
+from scsa_yolo.support.naming import data_name
 
-__all__ = ["Evidence", "Measure", "Setting", "collect", "final", "number"]
+__all__ = ["Evidence", "Measure", "Setting", "collect", "data_title", "final", "number"]
 
 Record = Mapping[str, Any]
 Measure = Callable[[Record], "float | None"]
@@ -32,7 +33,7 @@ class Setting:
     @property
     def title(self) -> str:
         """Return ``yolov8n on hituav``."""
-        return f"{Path(self.model).stem} on {Path(self.data).stem}"
+        return f"{Path(self.model).stem} on {data_title(self.data)}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,14 @@ class Evidence:
         if record["status"] != "done":
             return f"{arm} failed"
         return "" if final(metric)(record) is not None else f"{arm} has no {metric}"
+
+
+def data_title(data: str) -> str:
+    """Return a data set's name: its YAML's, or its folder's where the YAML is a ``data.yaml``.
+
+    A bare ``data.yaml`` stays as it is: the folder that a report is made in says nothing of it.
+    """
+    return data_name(data) if len(Path(data).parts) > 1 else Path(data).stem
 
 
 def final(metric: str) -> Measure:

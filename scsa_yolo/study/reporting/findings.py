@@ -5,11 +5,13 @@ the noise floor.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from scsa_yolo.paired.differences import Comparison, mean
+from scsa_yolo.study.reporting.conditions import unlike
 from scsa_yolo.study.reporting.evidence import Evidence, Setting, final
-from scsa_yolo.study.reporting.verdict import UNDECIDED, Rules, Verdict, is_reference, judge
+from scsa_yolo.study.reporting.verdict import Rules, Verdict, is_reference, judge
+from scsa_yolo.study.reporting.wording import count
 
 __all__ = ["Finding", "find"]
 
@@ -26,6 +28,7 @@ class Finding:
         verdicts: On those.
         references: Arms that are controls by their definition.
         noise: Differences of equal runs: each repeat less the first run.
+        missing: Arm to the number of planned pairs that it lacks.
     """
 
     setting: Setting
@@ -34,6 +37,7 @@ class Finding:
     verdicts: Mapping[str, Verdict]
     references: tuple[str, ...]
     noise: tuple[float, ...]
+    missing: Mapping[str, int]
 
     def mean(self, arm: str) -> float | None:
         """Return an arm's mean over its finished runs."""
@@ -42,32 +46,82 @@ class Finding:
 
 def find(evidence: Evidence) -> list[Finding]:
     """Return a finding for each model and data set, in the plan's order."""
-    return [_of(evidence, setting) for setting in evidence.settings]
+    compared = {setting: _compared(evidence, setting) for setting in evidence.settings}
+    verdicts = _verdicts(evidence, compared)
+    return [_of(evidence, setting, compared[setting], verdicts) for setting in compared]
 
 
-def _of(evidence: Evidence, setting: Setting) -> Finding:
+_Compared = Mapping[Setting, Mapping[str, Comparison]]
+_Verdicts = Mapping[tuple[Setting, str], Verdict]
+
+
+def _compared(evidence: Evidence, setting: Setting) -> dict[str, Comparison]:
+    primary = final(evidence.plan.primary)
+    return {arm: evidence.compare(setting, arm, primary) for arm in evidence.arms[1:]}
+
+
+def _verdicts(evidence: Evidence, compared: _Compared) -> _Verdicts:
+    """Judge all comparisons of the plan at once: Holm's correction covers models and data sets."""
+    plan = evidence.plan
+    every = {
+        (setting, arm): found for setting, arms in compared.items() for arm, found in arms.items()
+    }
+    families = {key: key[1] if is_reference(plan.arms[key[1]]) else None for key in every}
+    blocked = {}
+    for key, found in every.items():
+        reason = _no_verdict(evidence, *key, found)
+        if reason:
+            blocked[key] = reason
+    return judge(
+        every,
+        Rules(**plan.verdict),
+        families=families,
+        blocked=blocked,
+        unfinished=_unfinished(evidence),
+    )
+
+
+def _unfinished(evidence: Evidence) -> str:
+    waiting = len(evidence.runs) - len(evidence.records)
+    if not waiting:
+        return ""
+    runs = count(len(evidence.runs), "planned run")
+    return f"{waiting} of {runs} {'has' if waiting == 1 else 'have'} no usable record"
+
+
+def _no_verdict(evidence: Evidence, setting: Setting, arm: str, found: Comparison) -> str:
+    """Say why this comparison can have no verdict; nothing where it can."""
+    plan = evidence.plan
+    planned = len(plan.seeds)
+    if found.n < planned:
+        lack = f"{planned - found.n} of {count(planned, 'planned pair')}"
+        return (
+            f"{lack} {'is' if planned - found.n == 1 else 'are'} missing, and runs may fail because"
+            " of the arm, so those that are left decide nothing"
+        )
+    # Models that have not learned anything are equal, which says nothing about what they would
+    # learn.
+    primary = final(plan.primary)
+    both = [evidence.values(setting, name, primary) for name in (arm, plan.control)]
+    if not any(values[seed] for values in both for seed in found.differences):
+        return f"every pair has {plan.primary} 0"
+    differ = unlike(evidence, setting, arm)
+    return f"{arm} and {plan.control} were not trained alike: {differ}" if differ else ""
+
+
+def _of(
+    evidence: Evidence, setting: Setting, comparisons: Mapping[str, Comparison], all_: _Verdicts
+) -> Finding:
     plan, primary = evidence.plan, final(evidence.plan.primary)
-    arms = evidence.arms
-    comparisons = {arm: evidence.compare(setting, arm, primary) for arm in arms[1:]}
-    references = tuple(arm for arm in arms[1:] if is_reference(plan.arms[arm]))
-    values = {arm: evidence.values(setting, arm, primary) for arm in arms}
-    verdicts = judge(comparisons, Rules(**plan.verdict), references)
-    for arm, comparison in comparisons.items():
-        # Models that have not learned anything are equal, which says nothing about what they would
-        # learn.
-        if comparison.n and not any(
-            values[name][seed] for name in (arm, plan.control) for seed in comparison.differences
-        ):
-            verdicts[arm] = replace(
-                verdicts[arm], word=UNDECIDED, refusal=f"every pair has {plan.primary} 0"
-            )
+    planned = len(plan.seeds)
     return Finding(
-        setting,
-        values,
-        comparisons,
-        verdicts,
-        references,
-        tuple(_noise(evidence, setting)),
+        setting=setting,
+        values={arm: evidence.values(setting, arm, primary) for arm in evidence.arms},
+        comparisons=comparisons,
+        verdicts={arm: all_[setting, arm] for arm in comparisons},
+        references=tuple(arm for arm in comparisons if is_reference(plan.arms[arm])),
+        noise=tuple(_noise(evidence, setting)),
+        missing={arm: planned - found.n for arm, found in comparisons.items() if found.n < planned},
     )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from scsa_yolo.paired.differences import Comparison, Interval, mean
 
-__all__ = ["Point", "differences", "learning_curves", "trade_off"]
+__all__ = ["differences", "learning_curves"]
 
 _COLOURS = (
     "#2f7ed8",
@@ -57,17 +56,6 @@ _SETTINGS = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-
-
-@dataclass(frozen=True)
-class Point:
-    """An arm in the plane of cost and score: latency in ms; score in points, with its standard
-    deviation.
-    """
-
-    latency: float
-    score: float
-    spread: float | None
 
 
 def differences(
@@ -144,29 +132,6 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[int, float]]], label: 
         drawing.axes.grid()
         drawing.figure.legend(loc="outside right upper")
     return drawing.svg(f"{label} by epoch")
-
-
-def trade_off(points: Mapping[str, Point | None], metric: str) -> str:
-    """Draw score against latency, a point an arm; None keeps an arm's colour and draws nothing."""
-    with _Drawing(8, 3.6) as drawing:
-        for index, (name, point) in enumerate(points.items()):
-            if point is not None:
-                drawing.axes.errorbar(
-                    [point.latency],
-                    [point.score],
-                    yerr=None if point.spread is None else [point.spread],
-                    fmt="os^"[index // len(_COLOURS) % 3],
-                    ms=8,
-                    capsize=3,
-                    color=_colour(index),
-                    label=name,
-                )
-        drawing.axes.margins(0.15)
-        drawing.axes.set_xlabel("latency, ms")
-        drawing.axes.set_ylabel(f"{metric}, points")
-        drawing.axes.grid()
-        drawing.figure.legend(loc="outside right upper")
-    return drawing.svg(f"{metric} against latency")
 
 
 def _colour(index: int) -> str:

@@ -4,11 +4,12 @@ stand on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import median
 
 from scsa_yolo.paired.differences import mean, root_mean_square, sd
 from scsa_yolo.study.reporting import plots
+from scsa_yolo.study.reporting.conditions import as_mapping, epochs
 from scsa_yolo.study.reporting.document import (
     Block,
     Details,
@@ -21,7 +22,18 @@ from scsa_yolo.study.reporting.document import (
 )
 from scsa_yolo.study.reporting.evidence import Evidence, Measure, Record, final, number
 from scsa_yolo.study.reporting.findings import Finding
-from scsa_yolo.study.reporting.wording import count, p_value, plain, points, ratio, signed, span
+from scsa_yolo.study.reporting.verdict import OPEN
+from scsa_yolo.study.reporting.wording import (
+    NONE,
+    count,
+    is_skewed,
+    listed,
+    p_value,
+    plain,
+    points,
+    signed,
+    span,
+)
 
 __all__ = ["section"]
 
@@ -42,6 +54,7 @@ def section(evidence: Evidence, finding: Finding) -> list[Block]:
         *blocks,
         *_primary(evidence, finding),
         *_by_seed(evidence, finding),
+        *_skew(evidence, finding),
         *_noise(evidence, finding),
         *_curves(evidence, finding),
         *_others(evidence, finding),
@@ -64,7 +77,7 @@ def _primary(evidence: Evidence, finding: Finding) -> list[Block]:
         f"{share} t",
         f"{share} BCa",
     ]
-    head += ["p", "p, Holm", "better in", "verdict"]
+    head += ["p, sign-flip", "p of the verdict", "better in", "verdict"]
     rows: list[list[Line]] = []
     for arm, values in finding.values.items():
         row: list[Line] = [
@@ -75,7 +88,7 @@ def _primary(evidence: Evidence, finding: Finding) -> list[Block]:
         ]
         if arm in finding.comparisons:
             found, verdict = finding.comparisons[arm], finding.verdicts[arm]
-            corrected = "reference" if arm in finding.references else p_value(verdict.p)
+            plain_p = NONE if verdict.word == OPEN else p_value(found.p)
             row += [
                 str(found.n),
                 signed(found.mean),
@@ -84,8 +97,8 @@ def _primary(evidence: Evidence, finding: Finding) -> list[Block]:
                 span(found.bca),
             ]
             row += [
-                p_value(found.p),
-                corrected,
+                plain_p,
+                p_value(verdict.p),
                 f"{found.wins} of {found.n}",
                 Mark(verdict.word, verdict.word),
             ]
@@ -137,6 +150,43 @@ def _by_seed(evidence: Evidence, finding: Finding) -> list[Block]:
     ]
 
 
+def _skew(evidence: Evidence, finding: Finding) -> list[Block]:
+    """Return what the tests assume, and whether the differences look like it."""
+    rows: list[list[Line]] = []
+    for arm, found in finding.comparisons.items():
+        skew, tail = found.skew, found.bootstrap_t
+        open_ = finding.verdicts[arm].word == OPEN
+        shown = [f"{skew.skewness:+.2f}", p_value(skew.p)] if skew else [NONE, NONE]
+        p = NONE if open_ else p_value(tail.p)
+        rows.append([arm, str(found.n), *shown, span(tail.interval), p])
+    if not any(found.n > 1 for found in finding.comparisons.values()):
+        return []
+    share = f"{100 * evidence.plan.verdict['confidence']:g} %"
+    head = ["arm", "pairs", "skewness", "p of it", f"{share} studentized", "p, studentized"]
+    words = " ".join(_assumed(finding))
+    return [Heading(3, "How far the test holds"), Table(head, rows), Text(words, note=True)]
+
+
+def _assumed(finding: Finding) -> Iterator[str]:
+    yield (
+        "The sign-flip test is exact if arm and control could change places, or if the differences"
+        " lie evenly around their mean. The studentized bootstrap follows their skew, and a verdict"
+        " needs both."
+    )
+    skewed = [arm for arm, found in finding.comparisons.items() if is_skewed(found)]
+    if skewed:
+        yield (
+            f"The differences of {listed(skewed)} are lopsided: look at the single seeds before"
+            " you trust a mean."
+        )
+    pairs = max(found.n for found in finding.comparisons.values())
+    unseen = 100 * (1 - 0.05 ** (1 / pairs))
+    yield (
+        f"{count(pairs, 'pair')} can miss what comes in fewer than {unseen:.0f} of 100 runs, such"
+        " as a collapse of the training (with 95 % certainty)."
+    )
+
+
 def _noise(evidence: Evidence, finding: Finding) -> list[Block]:
     plan, control = evidence.plan, list(finding.values[evidence.plan.control].values())
     lines = []
@@ -155,7 +205,10 @@ def _noise(evidence: Evidence, finding: Finding) -> list[Block]:
                 " but the machine."
             )
     else:
-        lines.append("Not measured: no run was done twice (repeats in the plan).")
+        lines.append(
+            "Not measured: no run was done twice (repeats in the plan). So this report cannot say"
+            " how much of a difference two equal runs would show."
+        )
     spread = sd(control)
     if spread is not None:
         lines.append(
@@ -175,14 +228,6 @@ def _curves(evidence: Evidence, finding: Finding) -> list[Block]:
             " validation."
         )
         blocks.append(Figure(drawn, caption, "Learning curves"))
-    where = {arm: _point(evidence, finding, arm) for arm in finding.values}
-    if any(where.values()):
-        caption = (
-            f"Mean {evidence.plan.primary} with its sd over seeds, against the median latency of"
-            " the arm's runs."
-        )
-        drawn = plots.trade_off(where, evidence.plan.primary)
-        blocks.append(Figure(drawn, caption, f"{evidence.plan.primary} against latency"))
     return blocks
 
 
@@ -197,21 +242,6 @@ def _runs(records: list[Record]) -> list[dict[int, float]]:
         }
         runs += [run] if run else []
     return runs
-
-
-def _point(evidence: Evidence, finding: Finding, arm: str) -> plots.Point | None:
-    latency = evidence.values(finding.setting, arm, _latency)
-    score = finding.mean(arm)
-    if not latency or score is None:
-        return None
-    spread = sd(list(finding.values[arm].values()))
-    return plots.Point(
-        median(latency.values()), 100 * score, None if spread is None else 100 * spread
-    )
-
-
-def _latency(record: Record) -> float | None:
-    return number(record["latency_ms"], "median")
 
 
 def _others(evidence: Evidence, finding: Finding) -> list[Block]:
@@ -263,7 +293,8 @@ def _compared(
             found = evidence.compare(finding.setting, arm, measure)
             ours = list(evidence.values(finding.setting, arm, measure).values())
             row = [points(mean(base)), points(mean(ours)), str(found.n), signed(found.mean)]
-            row += [span(found.t), span(found.bca), p_value(found.p), f"{found.wins} of {found.n}"]
+            p = NONE if finding.verdicts[arm].word == OPEN else p_value(found.p)
+            row += [span(found.t), span(found.bca), p, f"{found.wins} of {found.n}"]
             rows.append([name, arm, *row])
     head = [
         what,
@@ -281,45 +312,28 @@ def _compared(
 
 
 def _costs(evidence: Evidence, finding: Finding) -> list[Block]:
-    head = [
-        "arm",
-        "attention found",
-        "modules",
-        "parameters",
-        "GFLOPs",
-        "latency, ms",
-        "to control",
-        "training, min",
-    ]
-    head += ["memory, MB", "GPU memory, MB"]
+    head = ["arm", "attention found", "modules", "parameters", "GFLOPs", "epochs"]
+    head += ["training, min", "memory, MB", "GPU memory, MB"]
     rows: list[list[Line]] = []
-    under = set()
     for arm in finding.values:
         done = evidence.done(finding.setting, arm)
-        attention = [
-            record["attention"] for record in done if isinstance(record["attention"], Mapping)
-        ]
+        attention = [as_mapping(record["attention"]) for record in done if record["attention"]]
         classes = sorted({_class_names(found.get("class")) for found in attention})
-        under |= {_conditions_of(record["latency_ms"]) for record in done if record["latency_ms"]}
+        trained = sorted({epochs(record) for record in done})
         row = [
             " / ".join(classes) or "-",
             " / ".join(sorted({str(found.get("count")) for found in attention})) or "-",
             _middle(evidence, finding, arm, _of("parameters"), 0),
             _middle(evidence, finding, arm, _of("gflops"), 2),
-            _middle(evidence, finding, arm, _latency, 1),
-            "1.00x" if arm == evidence.plan.control else ratio(_ratio(evidence, finding, arm)),
+            " / ".join(map(str, trained)) or "-",
             _middle(evidence, finding, arm, _of("seconds", 60), 1),
             _middle(evidence, finding, arm, _of("peak_memory_mb"), 0),
             _middle(evidence, finding, arm, _of("peak_gpu_memory_mb"), 0),
         ]
         rows.append([arm, *row])
     note = (
-        "Medians over an arm's finished runs; the ratio is the median of the ratios seed by seed."
-    )
-    note += (
-        f" Latency: {'; '.join(sorted(under))}: a guide, since other runs may share the machine."
-        if under
-        else ""
+        "Medians over an arm's finished runs. Latency is left out: a record's was taken when other"
+        " runs may have shared the machine. scsa-yolo bench measures all arms in turns."
     )
     return [Heading(3, "Cost"), Table(head, rows, words=(0, 1)), Text(note, note=True)]
 
@@ -336,21 +350,3 @@ def _of(key: str, unit: float = 1.0) -> Measure:
 def _middle(evidence: Evidence, finding: Finding, arm: str, measure: Measure, digits: int) -> str:
     values = evidence.values(finding.setting, arm, measure)
     return plain(median(values.values()) if values else None, digits)
-
-
-def _ratio(evidence: Evidence, finding: Finding, arm: str) -> float | None:
-    ours, theirs = (
-        evidence.values(finding.setting, name, _latency) for name in (arm, evidence.plan.control)
-    )
-    ratios = [ours[seed] / theirs[seed] for seed in ours if theirs.get(seed)]
-    return median(ratios) if ratios else None
-
-
-def _conditions_of(latency: Mapping[str, object]) -> str:
-    device, threads = latency.get("device"), latency.get("threads")
-    where = (
-        f"{device}, {threads} thread{'' if threads == 1 else 's'}"
-        if device == "cpu"
-        else f"{device}"
-    )
-    return f"{latency.get('imgsz')} px, batch {latency.get('batch')}, {where}"

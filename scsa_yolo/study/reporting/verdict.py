@@ -1,21 +1,28 @@
 """Four words for a comparison, by rules that a plan fixes before its first run.
 
-    improves                   p of the sign-flip test, after Holm, is at most alpha, and the
-    interval lies above 0
-    harms                      the same below 0 no measurable difference   the whole interval lies
-    within +-margin; so does the t interval, where the plan names bca
-    undecided                  none of these; also where every score is 0, see
-    `scsa_yolo.study.reporting.findings`
+    improves                  p, after Holm, is at most alpha, the plan's interval lies above 0, and
+                              the mean difference is one that the report's digits show
+    harms                     the same below 0
+    no measurable difference  the t interval, the studentized one and the plan's lie within +-margin
+    undecided                 none of these; also where every score is 0, where a planned pair is
+                              missing, and where arm and control were not trained alike, see
+                              `scsa_yolo.study.reporting.findings`
 
-The family of Holm's correction is the arms under test, on the primary metric, for one model and one
-data set. Reference arms (`Identity`, `Conv1x1`, the model at another scale) answer questions of
-their own and keep their plain p.
+p is the larger one of the sign-flip test and the studentized bootstrap. While a planned run has no
+record there is a fifth state, `OPEN`: whoever looks after every seed and stops at the first
+*improves* finds one by chance far too often.
+
+The family of Holm's correction is the arms under test on all models and data sets of the plan, on
+the primary metric. Reference arms (`Identity`, `Conv1x1`, the model at another scale) answer
+questions of their own: each is a family over the models and data sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from scsa_yolo.paired.differences import Comparison, Interval, holm, seeds_needed, smallest_p
 from scsa_yolo.study.planning.plan import Arm
@@ -24,6 +31,7 @@ __all__ = [
     "HARMS",
     "IMPROVES",
     "NO_DIFFERENCE",
+    "OPEN",
     "UNDECIDED",
     "WORDS",
     "Rules",
@@ -37,9 +45,14 @@ IMPROVES = "improves"
 NO_DIFFERENCE = "no measurable difference"
 UNDECIDED = "undecided"
 HARMS = "harms"
+OPEN = "no verdict yet"
 WORDS = (IMPROVES, NO_DIFFERENCE, UNDECIDED, HARMS)
 
+# Half of the last digit that a report shows, 0.01 points: a mean below it reads as 0.00.
+RESOLUTION = 0.00005
 _REFERENCES = ("Identity", "Conv1x1")
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -59,10 +72,9 @@ class Verdict:
     """One of `WORDS`, and what it stands on.
 
     Attributes:
-        word: The verdict.
-        p: After Holm's correction for an arm under test, plain for a reference arm; None without
-            pairs.
-        family: Number of arms in Holm's correction, 1 for a reference arm.
+        word: The verdict, or `OPEN`.
+        p: After Holm's correction in its family; None where there is no verdict to give.
+        family: Number of comparisons in Holm's correction.
         refusal: Why the sample cannot carry *improves* or *harms*; empty where it can.
     """
 
@@ -80,53 +92,82 @@ def is_reference(arm: Arm) -> bool:
 
 
 def judge(
-    comparisons: Mapping[str, Comparison], rules: Rules, references: Collection[str] = ()
-) -> dict[str, Verdict]:
-    """Return the verdict on each arm of one model and data set, all on the primary metric.
+    comparisons: Mapping[Name, Comparison],
+    rules: Rules,
+    references: Collection[Name] = (),
+    *,
+    families: Mapping[Name, Hashable] | None = None,
+    blocked: Mapping[Name, str] | None = None,
+    unfinished: str = "",
+) -> dict[Name, Verdict]:
+    """Return the verdict on each comparison of a plan, all on the primary metric.
 
     Args:
-        comparisons: Arm to its differences; every arm of the plan but the control, those without
-            pairs too.
+        comparisons: Arm, or model, data set and arm, to its differences; all that the plan has
+            but the control, those without pairs too.
         rules: The plan's.
         references: Names of the reference arms.
+        families: Name to family of Holm's correction. None: the arms under test are one, and each
+            reference arm is its own.
+        blocked: Name to the reason why it can have no verdict, such as missing pairs.
+        unfinished: Why the plan is not done; then nothing has a verdict. Empty where it is.
     """
-    family = [name for name in comparisons if name not in references]
-    # An arm without pairs counts as p = 1: runs that failed must not make the test of the others
-    # easier.
-    adjusted = holm({name: 1.0 if (p := comparisons[name].p) is None else p for name in family})
-    pairs = max((comparisons[name].n for name in family), default=0)
+    given = families or {name: name if name in references else None for name in comparisons}
+    members: dict[Hashable, list[Name]] = defaultdict(list)
+    for name in comparisons:
+        members[given[name]].append(name)
+    stopped = {**dict.fromkeys(comparisons, unfinished)} if unfinished else dict(blocked or {})
+    verdicts: dict[Name, Verdict] = {}
+    for family in members.values():
+        verdicts |= _family({name: comparisons[name] for name in family}, rules, stopped)
+    if unfinished:
+        verdicts = {name: replace(found, word=OPEN) for name, found in verdicts.items()}
+    return {name: verdicts[name] for name in comparisons}
+
+
+def _family(
+    comparisons: Mapping[Name, Comparison], rules: Rules, stopped: Mapping[Name, str]
+) -> dict[Name, Verdict]:
+    """Judge the comparisons that Holm's correction takes together."""
+    known = {name: found.p_both for name, found in comparisons.items() if name not in stopped}
+    # One without pairs or without a verdict counts as p = 1: runs that failed must not make the
+    # test of the others easier.
+    adjusted = holm({name: 1.0 if (p := known.get(name)) is None else p for name in comparisons})
+    most = max((comparisons[name].n for name in comparisons), default=0)
     verdicts = {}
     for name, comparison in comparisons.items():
-        tested = name not in references
-        p = None if comparison.p is None else adjusted[name] if tested else comparison.p
-        arms = len(family) if tested else 1
-        verdicts[name] = Verdict(
-            decide(p, comparison, rules),
-            p,
-            arms,
-            _refusal(comparison.n, pairs if tested else comparison.n, arms, rules.alpha),
-        )
+        p = None if known.get(name) is None else adjusted[name]
+        refusal = _refusal(comparison.n, most, len(comparisons), rules.alpha)
+        if name in stopped:
+            reason = stopped[name] if comparison.n else refusal
+            verdicts[name] = Verdict(UNDECIDED, None, len(comparisons), reason)
+            continue
+        word = decide(p, comparison, rules)
+        if not refusal and p is not None and p <= rules.alpha and _is_tiny(comparison):
+            refusal = "the difference is smaller than the report's last digit, 0.01 points"
+        verdicts[name] = Verdict(word, p, len(comparisons), refusal)
     return verdicts
 
 
 def decide(p: float | None, comparison: Comparison, rules: Rules) -> str:
     """Return the verdict on one comparison, given its p after correction."""
-    if (
-        p is not None
-        and p <= rules.alpha
-        and (interval := comparison.interval(rules.interval)) is not None
-    ):
+    interval = comparison.interval(rules.interval)
+    certain = p is not None and p <= rules.alpha and not _is_tiny(comparison)
+    if certain and interval is not None:
         if interval[0] > 0:
             return IMPROVES
         if interval[1] < 0:
             return HARMS
     # BCa never leaves the range of the values: alone it would find any three close seeds
-    # equivalent.
-    if _within(comparison.t, rules.margin) and _within(
-        comparison.interval(rules.interval), rules.margin
-    ):
+    # equivalent. The studentized interval follows a tail that the t interval does not see.
+    needed = (comparison.t, interval, comparison.bootstrap_t.interval)
+    if all(_within(found, rules.margin) for found in needed):
         return NO_DIFFERENCE
     return UNDECIDED
+
+
+def _is_tiny(comparison: Comparison) -> bool:
+    return comparison.mean is None or abs(comparison.mean) < RESOLUTION
 
 
 def _within(interval: Interval | None, margin: float) -> bool:

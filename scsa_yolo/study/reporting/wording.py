@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from scsa_yolo.paired.differences import Interval
+from scsa_yolo.paired.differences import Comparison, Interval
 
-__all__ = ["count", "listed", "p_value", "plain", "points", "ratio", "signed", "span"]
+__all__ = ["count", "is_skewed", "listed", "p_value", "plain", "points", "signed", "span"]
 
 NONE = "-"
+_SKEWED = 0.05  # p of the skewness, from which on a report speaks of it
+
+
+def is_skewed(comparison: Comparison) -> bool:
+    """Return whether differences are more lopsided than samples of normal ones usually are."""
+    return comparison.skew is not None and comparison.skew.p <= _SKEWED
 
 
 def points(value: float | None) -> str:
@@ -37,11 +43,6 @@ def p_value(p: float | None) -> str:
 def plain(value: float | None, digits: int = 1) -> str:
     """Return a number with so many decimals."""
     return NONE if value is None else f"{value:,.{digits}f}"
-
-
-def ratio(value: float | None) -> str:
-    """Return ``1.08x``."""
-    return NONE if value is None else f"{value:.2f}x"
 
 
 def count(number: int, noun: str) -> str:
