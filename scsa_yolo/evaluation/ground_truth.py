@@ -116,14 +116,14 @@ def read_ground_truth(layout: Layout, split: str) -> GroundTruth:
     if not images:
         raise EvaluationError(f"{layout.yaml}: split {split!r} has no pictures")
     for image in images:
-        if image.exists() and not image.is_file():
+        if os.path.exists(image) and not os.path.isfile(image):
             raise EvaluationError(f"{image}: not a regular file, so no picture; take it away")
     side = read_sides(layout, split, images)
     total, labels = hashlib.sha256(), {}
     for image, file in zip(images, label_files(images), strict=True):
         labels[str(image)] = read_labels(file, len(layout.names))
         total.update(f"{_relative(image, layout.root)}\0".encode())
-        total.update(file.read_bytes() if file.is_file() else b"")
+        total.update(file.read_bytes() if os.path.isfile(file) else b"")
         total.update(b"\0")
     for side_file in side.files:
         total.update(side_file.path.read_bytes())

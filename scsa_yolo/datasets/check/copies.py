@@ -5,6 +5,7 @@ read.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def same_files(files: Iterable[Path]) -> list[list[Path]]:
     Files of one size are told apart by a sample from their middle; only those that agree in it are
     read whole.
     """
-    groups = [sorted(file for file in set(files) if file.is_file())]  # a pipe has no bytes yet
+    groups = [
+        sorted(file for file in set(files) if os.path.isfile(file))
+    ]  # a pipe has no bytes yet
     for key in (_size, _sample, _digest):
         groups = [part for group in groups for part in _parted(group, key)]
     return sorted(groups)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ def inspect(image: Path, label: Path, classes: int, pixels: bool) -> PictureRepo
     """
     report = PictureReport(image)
     _inspect_picture(report, pixels)
-    report.has_labels = label.exists()
+    report.has_labels = os.path.exists(label)
     if not report.has_labels:
         return report
     labels = read_labels(label, classes)
@@ -97,7 +98,7 @@ def inspect(image: Path, label: Path, classes: int, pixels: bool) -> PictureRepo
 def _inspect_picture(report: PictureReport, pixels: bool) -> None:
     path = report.image
     try:
-        if not path.exists():
+        if not os.path.exists(path):
             report.add("image-missing", path)
             return
         require_regular(path)
@@ -110,9 +111,9 @@ def _inspect_picture(report: PictureReport, pixels: bool) -> None:
             with open_image(path) as picture:
                 report.width, report.height = picture.size
                 _inspect_header(report, picture)
-                if pixels:
+                if pixels or not _ends(path, picture):  # such a JPEG Ultralytics decodes too
                     _decode(report, picture)
-            if picture.format == "PNG" and not pixels:
+            if picture.format == "PNG":
                 _verify(path)
     except PIL_ERRORS as error:
         report.width = report.height = 0
@@ -120,7 +121,7 @@ def _inspect_picture(report: PictureReport, pixels: bool) -> None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if path.is_file() and not path.stat().st_size:
+    if os.path.isfile(path) and not os.path.getsize(path):
         return "empty file"
     return str(error).split(" '/")[0] or type(error).__name__
 
@@ -165,11 +166,17 @@ def _inspect_header(report: PictureReport, picture: Image.Image) -> None:
         report.add("image-turned", path, f"orientation {turn}")
         if turn in (5, 6, 7, 8):
             report.width, report.height = _turned(path, kind, picture.size)
-    if kind == "JPEG":
-        with path.open("rb") as file:
-            file.seek(-2, 2)
-            if file.read() != b"\xff\xd9":
-                report.add("image-end", path)
+    if not _ends(path, picture):
+        report.add("image-end", path)
+
+
+def _ends(path: Path, picture: Image.Image) -> bool:
+    """Tell whether a JPEG has its end mark, which Ultralytics wants in the last two bytes."""
+    if picture.format != "JPEG":
+        return True
+    with path.open("rb") as file:
+        file.seek(-2, os.SEEK_END)
+        return file.read() == b"\xff\xd9"
 
 
 @functools.cache

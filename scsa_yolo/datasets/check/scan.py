@@ -233,7 +233,7 @@ def _check_sides(layout: Layout, counts: dict[str, SplitCount], findings: Findin
     used = {file.path: file for count in counts.values() for file in count.side.files}
     for path, file in sorted(used.items()):
         for name in file.images:
-            if not (file.root / name).is_file():
+            if not os.path.isfile(file.root / name):
                 findings.add("side-orphan", path, name)
     places = {side_place(image) for count in counts.values() for image in count.files}
     claimed = {place for place in places if place}

@@ -88,7 +88,9 @@ class Layout:
     def missing(self, split: str) -> list[Path]:
         """Return the sources of a split that do not exist: no folder, and no regular file."""
         return [
-            source for source in self.sources(split) if not (source.is_dir() or source.is_file())
+            source
+            for source in self.sources(split)
+            if not (os.path.isdir(source) or os.path.isfile(source))
         ]
 
     def images(self, split: str) -> list[Path]:
@@ -112,7 +114,7 @@ class Layout:
         left_out: list[tuple[str, str]] = []
         relative: list[str] = []
         for source in self.sources(split):
-            if source.is_dir():
+            if os.path.isdir(source):
                 found += _in_folder(source)
                 continue
             for place, entry in _in_list(source):
@@ -166,20 +168,10 @@ def load_layout(data: str | Path) -> Layout:
         raise DataSetError(
             f"{file}: names no split; write 'train:' and 'val:' with folders of pictures"
         )
-    refused += [_no_split(split, splits) for split in _absent(content, splits)]
+    refused += [_no_split(split, splits) for split in ("train", "val") if split not in splits]
     names = _names(file, content)
     download = bool(content.get("download"))
     return Layout(file, root, names, splits, download, tuple(refused), tuple(remarks))
-
-
-def _absent(content: dict[str, Any], splits: dict[str, Any]) -> list[str]:
-    """Return the splits that Ultralytics wants and does not get; an empty 'val' it fills with
-    'test'.
-    """
-    absent = [split for split in ("train", "val") if split not in splits]
-    if "val" in content and "test" in splits and "val" in absent:
-        absent.remove("val")
-    return absent
 
 
 def _no_split(split: str, splits: dict[str, tuple[Path, ...]]) -> str:

@@ -5,6 +5,7 @@ breaks one.
 from __future__ import annotations
 
 import math
+import os
 from array import array
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["Labels", "RowProblem", "read_labels"]
 
 Array = NDArray[Any]
-_SLACK = 0.01  # how far outside 0..1 Ultralytics lets a number lie
+# Outside 0 to 1 by a hundredth is what Ultralytics lets pass.
+_MOST, _LEAST = np.float32(1.01), np.float32(-0.01)
 
 
 class RowProblem(NamedTuple):
@@ -76,8 +78,12 @@ def read_labels(path: Path, classes: int) -> Labels:
         classes: Number of classes; a row's class must be below it.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would make the reader wait for ever
+        if os.path.exists(path) and not os.path.isfile(
+            path
+        ):  # a pipe would make the reader wait for ever
             return _unreadable("not a regular file; Ultralytics takes its picture for background")
+        if not os.path.exists(path):
+            return _NOTHING
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return _NOTHING
@@ -105,17 +111,18 @@ def read_labels(path: Path, classes: int) -> Labels:
             repeats.append(key in seen)
             seen.add(key)
     table = np.array(values, dtype=np.float64).reshape(-1, 5)
+    with np.errstate(over="ignore"):
+        single = table.astype(np.float32)  # as Ultralytics tests the numbers
     suspects = [
-        (i, _broken(table[i], lines[i], classes))
-        for i in np.flatnonzero(_suspicious(table, classes))
+        (i, _broken(single[i], lines[i], classes))
+        for i in np.flatnonzero(_suspicious(single, classes))
     ]
     bad = {i: problem for i, problem in suspects if problem}
     keep = np.array([i not in bad for i in range(len(table))], dtype=bool)
     found = tuple(sorted([*problems, *bad.values()]))
-    table = table[keep]
     return Labels(
-        table[:, 0].astype(np.int64),
-        table[:, 1:],
+        single[keep, 0].astype(np.int64),
+        table[keep, 1:],
         np.array(lines, np.int64)[keep],
         np.array(repeats, bool)[keep],
         found,
@@ -180,7 +187,7 @@ def _broken(row: Array, line: int, classes: int) -> RowProblem | None:
         return RowProblem(
             line, "class-range", f"class {number:.0f}, but the data has 0 to {classes - 1}"
         )
-    if box.max() > 1 + _SLACK or box.min() < -_SLACK or box[2:].min() < 0:
+    if box.max() > _MOST or box.min() < _LEAST or box[2:].min() < 0:
         hint = "; are these pixels?" if box.max() > 2 else ""
         return RowProblem(
             line, "coordinate-range", f"{' '.join(f'{v:g}' for v in box)} is outside 0 to 1{hint}"

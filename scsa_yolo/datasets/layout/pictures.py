@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ def require_regular(path: Path) -> None:
     Raises:
         Unreadable: It is something else, such as a pipe, a device or a folder.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise Unreadable("not a regular file (a pipe, a device or a folder)")
 
 

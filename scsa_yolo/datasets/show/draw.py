@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,7 +136,7 @@ def _draw(
 
 def _read(image: Path) -> Array | None:
     """Decode as Ultralytics does: three channels, EXIF's turn applied."""
-    if not image.is_file():  # a pipe would make the reader wait for ever
+    if not os.path.isfile(image):  # a pipe would make the reader wait for ever
         return None
     try:
         data = np.fromfile(image, np.uint8)
