@@ -13,9 +13,18 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from scsa_yolo.attention import create_attention
 from scsa_yolo.attention.base import check_choice
-from scsa_yolo.blocks import SLOTS, STARTS, IdentityStart, give_slot, slot_width, slotted, units
+from scsa_yolo.blocks import (
+    KINDS,
+    SLOTS,
+    check_attention_options,
+    feedforward,
+    give_slot,
+    make_attention,
+    slot_width,
+    slotted,
+)
+from scsa_yolo.blocks import units as find_units
 
 # Libraries whose units are a module of their own, imported when a model holds parts of that
 # library.
@@ -37,6 +46,7 @@ def inject(
     slot: str = "mid",
     where: Where | None = None,
     start: str = "paper",
+    units: str = "residual",
     **options: Any,
 ) -> _Module:
     """Give the residual units of ``module`` a slot named ``attn`` with ``attention``; in place.
@@ -57,6 +67,8 @@ def inject(
             and unit. None for all.
         start: ``"paper"``, or ``"identity"``: the model first computes what it did without
             attention, see ``scsa_yolo.blocks.IdentityStart``.
+        units: ``"residual"``, or ``"ffn"``: the feed-forward branches of Ultralytics' attention
+            blocks instead (PSABlock, PSA, ABlock).
         options: The attention's options.
 
     Returns:
@@ -76,11 +88,11 @@ def inject(
     if not isinstance(module, nn.Module):
         raise TypeError(f"inject takes a torch.nn.Module, got {type(module).__name__}")
     check_choice("slot", slot, SLOTS)
-    check_choice("start", start, STARTS)
+    check_choice("units", units, KINDS)
+    check_attention_options(attention, start=start, options=options)  # no fault of a unit
     _import_units(module)
     with torch.random.fork_rng(devices=[]):
-        create_attention(attention, 64, **options)  # a wrong name or option is no fault of a unit
-        chosen = _choose(module, where)
+        chosen = _choose(module, where, units)
         built = [_build(name, unit, attention, slot, start, options) for name, unit in chosen]
     for (_, unit), ready in zip(chosen, built):
         give_slot(unit, ready, slot)
@@ -97,11 +109,18 @@ def _import_units(module: nn.Module) -> None:
         importlib.import_module(LIBRARIES[library])
 
 
-def _choose(module: nn.Module, where: Where | None) -> list[tuple[str, nn.Module]]:
-    free, taken = list(units(module)), list(slotted(module))
+def _choose(module: nn.Module, where: Where | None, kind: str) -> list[tuple[str, nn.Module]]:
+    free = list(find_units(module, kind))
+    feed_forward = kind == "ffn"
+    taken = [
+        (name, unit)
+        for name, unit in slotted(module)
+        if isinstance(unit, feedforward.FeedForward) == feed_forward
+    ]
     if not free and not taken:
         raise ValueError(
-            f"{type(module).__name__} has no residual unit of a known family. Known: {FAMILIES}"
+            f"{type(module).__name__} has no {'feed-forward' if feed_forward else 'residual'} unit"
+            f" of a known family. Known: {FAMILIES}"
         )
     wanted = _matcher(where)
     again = [name for name, unit in taken if wanted(name, unit)]
@@ -125,12 +144,12 @@ def _matcher(where: Where | None) -> Callable[[str, nn.Module], bool]:
         return lambda name, unit: True
     if isinstance(where, str):
         return lambda name, unit: fnmatchcase(name, where)
-    if isinstance(where, re.Pattern):
+    if isinstance(where, re.Pattern) and isinstance(where.pattern, str):
         return lambda name, unit: where.search(name) is not None
     if callable(where):
         return lambda name, unit: bool(where(name, unit))
     raise TypeError(
-        "where must be a glob such as 'layer4.*', a compiled regular expression, or a"
+        "where must be a glob such as 'layer4.*', a compiled regular expression of text, or a"
         f" callable(name, unit), got {where!r}"
     )
 
@@ -144,8 +163,6 @@ def _build(
     name: str, unit: nn.Module, attention: str, slot: str, start: str, options: dict[str, Any]
 ) -> nn.Module:
     try:
-        width = slot_width(unit, slot)
-        made = create_attention(attention, width, **options)
+        return make_attention(attention, slot_width(unit, slot), start=start, options=options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"unit {name or 'itself'} ({type(unit).__name__}): {error}") from error
-    return IdentityStart(made, width) if start == "identity" else made

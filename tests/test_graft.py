@@ -84,13 +84,50 @@ def test_rows_may_have_options_of_their_own() -> None:
         ),
         ({"model": {**SMALL, "backbone": []}}, "no row with residual units"),
         ({"model": "yolo11n.pt"}, "takes a model YAML, got 'yolo11n.pt'. Type: yolo11n.yaml"),
-        ({"model": "yolo11n"}, "Type: yolo11n.yaml"),
+        ({"rows": "1,2"}, r"rows takes layer numbers such as \[2, 4, 6\], got '1,2'.*1 C2f, 2 C3"),
+        ({"rows": "12"}, "rows takes layer numbers"),
+        ({"rows": 2.0}, r"rows takes layer numbers.* got 2\.0"),
+        ({"rows": True}, "rows takes layer numbers.* got True"),
+        ({"rows": 0}, r"rows must be among .*, got \[0\]"),
+        ({"rows": -2}, r"rows must be among .*, got \[-2\]"),
+        ({"rows": [1, -1]}, r"rows must be among .*, got \[1, -1\]"),
+        ({"rows": [1.0]}, "rows must be among .*1.0 is no layer number"),
+        ({"rows": ["1"]}, "rows must be among .*'1' is no layer number"),
+        ({"rows": [[1]]}, r"\[1\] is no layer number"),
+        ({"rows": [None]}, "None is no layer number"),
+        ({"rows": {}}, "rows must be among"),
+        ({"rows": {1: 9}}, "options of row 1 must be a mapping such as .*, got 9"),
+        ({"rows": {1: {"channels": 9}}}, "SCSA has no option 'channels'"),
+        ({"attention": "Identity", "start": "identity"}, "returns its input when it is new"),
+        ({"attention": "Conv1x1", "rows": {2: {"start": "identity"}}}, "returns its input when it"),
         ({"model": "yolov10n-scsa.yaml"}, "has attention rows already"),
     ],
 )
 def test_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         graft(**{"model": SMALL, "attention": "SCSA", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(2, [2]), ((1,), [1]), (range(1, 3), [1, 2]), ({1: None}, [1]), ([1, 1], [1])],
+)
+def test_rows_may_be_one_number_or_several(rows: Any, expected: list[int]) -> None:
+    found = [index for index, row in layers(graft(SMALL, "SCSA", rows=rows)) if "_" in row[2]]
+    assert found == expected
+
+
+def test_a_dictionary_of_tuples_grafts_as_one_of_lists() -> None:
+    tuples = {
+        key: tuple((*row[:3], tuple(row[3])) for row in value) if key != "nc" else value
+        for key, value in SMALL.items()
+    }
+    assert graft(tuples, "SCSA", window=9) == graft(SMALL, "SCSA", window=9)
+    assert isinstance(tuples["backbone"][1], tuple)
+
+
+def test_a_stock_name_needs_no_suffix() -> None:
+    assert graft("yolo11n", "SCSA") == graft("yolo11n.yaml", "SCSA")
 
 
 def test_a_missing_file_is_named_with_the_nearest_stock_name() -> None:

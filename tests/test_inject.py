@@ -98,6 +98,38 @@ def test_a_second_injection_takes_other_units_and_no_unit_twice(model):
         ),
         pytest.param(("SCSA",), {"window": "7"}, ValueError, "window", id="wrong type of option"),
         pytest.param(
+            ("Identity",),
+            {"start": "identity"},
+            ValueError,
+            "Identity returns its input when it is new",
+            id="identity start of Identity",
+        ),
+        pytest.param(
+            ("Conv1x1",),
+            {"start": "identity"},
+            ValueError,
+            "Conv1x1 returns its input when it is new",
+            id="identity start of Conv1x1",
+        ),
+        pytest.param(
+            ("SCSA",),
+            {"channels": 32},
+            ValueError,
+            "SCSA has no option 'channels'",
+            id="the width among the options",
+        ),
+        pytest.param(
+            ("SCSA",),
+            {"where": re.compile(rb"layer4")},
+            TypeError,
+            "where must be a glob",
+            id="where of bytes",
+        ),
+        pytest.param(
+            ("SCSA",), {"where": ["layer4.*"]}, TypeError, "where must be a glob", id="where a list"
+        ),
+        pytest.param(("SCSA",), {"where": 3}, TypeError, "where must be a glob", id="where 3"),
+        pytest.param(
             ("SCSA",),
             {"slot": "in"},
             ValueError,
@@ -140,6 +172,7 @@ def test_what_has_no_unit_is_told_the_families():
 
 
 @pytest.mark.usefixtures("attention_registry")
+@pytest.mark.filterwarnings("ignore:attention 'Narrow'")  # is never in a checkpoint
 @pytest.mark.parametrize("error", [TypeError, ValueError])
 def test_a_width_refused_late_leaves_the_model_untouched(model, images, error):
     @register_attention("Narrow")

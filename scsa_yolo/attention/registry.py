@@ -4,16 +4,21 @@ behind them.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
-from difflib import get_close_matches
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from scsa_yolo.support.words import closest, hint
 
 ENTRY_POINT_GROUP = "scsa_yolo.attention"
 _CLASSES: dict[str, type[nn.Module]] = {}
@@ -29,6 +34,9 @@ def register_attention(name: str) -> Callable[[_Class], _Class]:
     (B, C, H, W) to the same shape. The class is also marked as safe for
     ``torch.load(weights_only=True)``; helper modules of its own need
     ``torch.serialization.add_safe_globals`` too.
+
+    A checkpoint names the class by its module, and whoever opens it imports that module. So the class
+    belongs into a file of its own that other processes can import; a warning says where it does not.
 
     Args:
         name: Letters and digits, starting with a letter; no underscore, which separates block and
@@ -55,6 +63,9 @@ def register_attention(name: str) -> Callable[[_Class], _Class]:
                 " another name"
             )
         _CLASSES[name] = cls
+        trouble = _trouble_for_checkpoints(cls)
+        if trouble is not None:
+            warnings.warn(f"attention {name!r}: {trouble}", stacklevel=2)
         torch.serialization.add_safe_globals([cls])
         return cls
 
@@ -75,9 +86,8 @@ def attention_class(name: str) -> type[nn.Module]:
     """
     names = attention_names()
     if not isinstance(name, str) or name not in _CLASSES:
-        close = get_close_matches(str(name).upper(), names, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise ValueError(f"unknown attention {name!r}.{hint} Known: {', '.join(names)}")
+        meant = hint(closest(name, names))
+        raise ValueError(f"unknown attention {name!r}.{meant} Known: {', '.join(names)}")
     return _CLASSES[name]
 
 
@@ -108,6 +118,53 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
             listed = ", ".join(f"{key}={value!r}" for key, value in known.items()) or "none"
             raise ValueError(f"{name} has no option {option!r}{belongs}. Its options: {listed}")
     return cls(channels, **options)
+
+
+def _trouble_for_checkpoints(cls: type) -> str | None:
+    """Say why another process could not open a checkpoint that holds ``cls``; None if it can."""
+    module, name = cls.__module__, cls.__qualname__
+    example = f"{name.rpartition('.')[2].lower()}_attention"
+    move = (
+        f"Move it into a file of its own, such as {example}.py, and write 'from {example} import"
+        f" {name.rpartition('.')[2]}' in the script"
+    )
+    install = (
+        "For the yolo command, name it in an entry point of a package of your own, or put its"
+        " folder into PYTHONPATH (docs/attention.md shows both)"
+    )
+    if "<locals>" in name:
+        return f"{name} is defined inside a function, so no checkpoint can be saved of it. {move}"
+    if module == "__main__":
+        return (
+            f"{name} is defined in the script that is running (or in a notebook), so a model with"
+            f" it trains, but its checkpoint can't be opened anywhere else. {move}. {install}"
+        )
+    top = module.partition(".")[0]
+    if not _others_find(top):
+        return (
+            f"{name} lies in the module {module!r}, which another process can't import, so its"
+            f" checkpoint can't be opened there. {install}"
+        )
+    return None
+
+
+def _others_find(top: str) -> bool:
+    """Tell whether a fresh interpreter would find the top-level module ``top``, as far as the paths
+    tell: the folder of the running script is on the path of this process alone.
+    """
+    spec = None
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    beside = None if script is None else os.path.dirname(os.path.abspath(script))
+    everywhere = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = {os.path.abspath(entry) for entry in everywhere if entry}
+    paths = [entry for entry in sys.path if os.path.abspath(entry) in kept or entry != beside]
+    for finder in sys.meta_path:
+        search = getattr(finder, "find_spec", None)
+        with contextlib.suppress(Exception):  # a stranger's finder
+            spec = spec or (
+                None if search is None else search(top, paths if finder is PathFinder else None)
+            )
+    return spec is not None
 
 
 def _path(cls: type) -> str:

@@ -6,24 +6,52 @@ our module classes as safe for ``torch.load(weights_only=True)``.
 """
 
 from scsa_yolo.attention import attention_names
-from scsa_yolo.blocks import resnet_vd, stock
-from scsa_yolo.blocks.containers import BLOCKS, BLOCKS_WITH_UNITS, PARTS
+from scsa_yolo.blocks import feedforward, resnet_vd, stock
+from scsa_yolo.blocks.containers import (
+    BLOCKS,
+    BLOCKS_WITH_FFN,
+    BLOCKS_WITH_UNITS,
+    FFN,
+    FFN_BLOCKS,
+    PARTS,
+)
 from scsa_yolo.blocks.folding import fix_size, fold
 from scsa_yolo.blocks.identity_start import STARTS, IdentityStart
-from scsa_yolo.blocks.slot import SLOTS, Slot, add_unit, give_slot, slot_width, slotted, units
+from scsa_yolo.blocks.making import check_attention_options, make_attention
+from scsa_yolo.blocks.slot import (
+    KINDS,
+    SLOTS,
+    UNTRAINED,
+    Slot,
+    add_unit,
+    give_slot,
+    mark_untrained,
+    slot_width,
+    slotted,
+    units,
+)
 
 __all__ = [
     "BLOCKS",
+    "BLOCKS_WITH_FFN",
     "BLOCKS_WITH_UNITS",
+    "FFN",
+    "FFN_BLOCKS",
+    "KINDS",
     "PARTS",
     "SLOTS",
     "STARTS",
+    "UNTRAINED",
     "IdentityStart",
     "Slot",
     "add_unit",
+    "check_attention_options",
+    "feedforward",
     "fix_size",
     "fold",
     "give_slot",
+    "make_attention",
+    "mark_untrained",
     "resnet_vd",
     "slot_width",
     "slotted",

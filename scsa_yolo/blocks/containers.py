@@ -22,3 +22,9 @@ BLOCKS = (
     "ResNetVDLayer",
 )
 BLOCKS_WITH_UNITS = f"{', '.join(BLOCKS)}, A2C2f (where a2 is false)"  # for error messages
+
+# Rows that put attention into the feed-forward branch of a block's attention units, and the stock
+# block of each. Names of their own: elsewhere C2PSA_X means a block whose own attention became X.
+FFN = "FFN"
+FFN_BLOCKS = {f"{block}{FFN}": block for block in ("C2PSA", "C2fPSA", "PSA", "C3k2", "A2C2f")}
+BLOCKS_WITH_FFN = "C2PSA, C2fPSA, PSA, C3k2 (where attn is true), A2C2f (where a2 is true)"

@@ -10,7 +10,7 @@ the old name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from torch import nn
 from scsa_yolo.attention.base import check_choice
 
 SLOTS = ("mid", "out")
+# The attribute of an attention module that no training and no checkpoint has touched. It goes with
+# the module, into worker processes and saved models too, until training begins.
+UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class Slot:
     width: Callable[[Any], int]
 
 
+KINDS = ("residual", "ffn")  # the kinds of units: branches of convolutions, feed-forward branches
 _UNITS: dict[type[nn.Module], dict[str, Slot]] = {}
+_FEED_FORWARD: dict[type[nn.Module], str] = {}  # the block that has one -> its name there
+_FEED_FORWARD_PLACES: dict[str, Slot] = {}
 
 
 def add_unit(stock: type[nn.Module], *, out: Slot, mid: Slot | None = None) -> None:
@@ -50,9 +56,30 @@ def add_unit(stock: type[nn.Module], *, out: Slot, mid: Slot | None = None) -> N
     )
 
 
-def units(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the units without a slot in ``module``, itself included, with their dotted names."""
-    yield from ((name, child) for name, child in module.named_modules() if type(child) in _UNITS)
+def add_feed_forward(owners: Mapping[type[nn.Module], str], *, mid: Slot, out: Slot) -> None:
+    """Make a child of each of ``owners``, by name, a feed-forward unit: an ``nn.Sequential`` of two
+    convolutions whose result is added to its input.
+    """
+    _FEED_FORWARD.update(owners)
+    _FEED_FORWARD_PLACES.update(mid=mid, out=out)
+    torch.serialization.add_safe_globals([mid.cls, out.cls])
+
+
+def units(module: nn.Module, kind: str = "residual") -> Iterator[tuple[str, nn.Module]]:
+    """Yield the units without a slot in ``module``, itself included, with their dotted names.
+
+    Args:
+        module: Any torch module.
+        kind: ``"residual"``, branches of convolutions, or ``"ffn"``, the feed-forward branches of
+            attention blocks.
+    """
+    for name, child in module.named_modules():
+        if kind == "residual" and type(child) in _UNITS:
+            yield name, child
+        branch = _FEED_FORWARD.get(type(child)) if kind == "ffn" else None
+        unit = None if branch is None else getattr(child, branch)
+        if unit is not None and type(unit) is nn.Sequential:
+            yield f"{name}.{branch}".lstrip("."), unit
 
 
 def slot_width(unit: nn.Module, slot: str = "mid") -> int:
@@ -66,6 +93,8 @@ def slot_width(unit: nn.Module, slot: str = "mid") -> int:
 
 def _place(unit: nn.Module, slot: str) -> Slot:
     check_choice("slot", slot, SLOTS)
+    if type(unit) is nn.Sequential and _FEED_FORWARD_PLACES and len(unit) == 2:
+        return _FEED_FORWARD_PLACES[slot]
     if type(unit) not in _UNITS:
         raise ValueError(f"{type(unit).__name__} is no residual unit without a slot")
     return _UNITS[type(unit)][slot]
@@ -86,10 +115,17 @@ def give_slot(unit: nn.Module, attention: nn.Module, slot: str = "mid") -> None:
     place = _place(unit, slot)
     like = next(unit.parameters())
     unit.attn = attention.to(device=like.device, dtype=like.dtype).train(unit.training)
+    mark_untrained(attention)
     unit.__class__ = place.cls
+
+
+def mark_untrained(attention: nn.Module) -> None:
+    """Note that ``attention`` is as it was drawn; ``freeze`` and transfers go by it."""
+    vars(attention)[UNTRAINED] = True
 
 
 def slotted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the units that have a slot, with their dotted names; the attention is ``unit.attn``."""
-    classes = {place.cls for places in _UNITS.values() for place in places.values()}
+    every = [*_UNITS.values(), _FEED_FORWARD_PLACES]
+    classes = {place.cls for places in every for place in places.values()}
     yield from ((name, child) for name, child in module.named_modules() if type(child) in classes)

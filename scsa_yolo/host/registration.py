@@ -62,6 +62,9 @@ _TARGETS: dict[str, dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]
         "BaseModel.load": _lazily("scsa_yolo.host.transfer", "load"),
         "BaseModel.fuse": _lazily("scsa_yolo.host.fusing", "fuse"),
     },
+    "ultralytics.engine.trainer": {
+        "BaseTrainer._setup_train": _lazily("scsa_yolo.host.freezing", "setup_train"),
+    },
     "ultralytics.utils.callbacks.base": {
         "get_default_callbacks": _lazily("scsa_yolo.host.exporting", "get_default_callbacks"),
     },

@@ -7,14 +7,11 @@ from __future__ import annotations
 import logging
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from torch import nn
 from ultralytics.utils import LOGGER
 
-if TYPE_CHECKING:
-    from scsa_yolo.host.rows import Row
-
+from scsa_yolo.host.row import Row
 
 _PARAMS = 12  # characters of the column before the module's name: the parameters and two blanks
 

@@ -1,6 +1,8 @@
 """The registry: what it refuses, what it says, and how third parties get in."""
 
+import sys
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 import torch
@@ -108,6 +110,9 @@ def test_only_module_classes(thing: object) -> None:
     [
         ("SCSE", r"unknown attention 'SCSE'. Did you mean SCSA\? Known: SCSA, SMSA, PCSA, SE"),
         ("scsa", r"unknown attention 'scsa'. Did you mean SCSA\?"),
+        ("Scsa", r"unknown attention 'Scsa'. Did you mean SCSA\?"),
+        ("identity", r"unknown attention 'identity'. Did you mean Identity\?"),
+        ("conv1X1", r"unknown attention 'conv1X1'. Did you mean Conv1x1\?"),
         ("XYZZY", "unknown attention 'XYZZY'. Known: SCSA"),
         (None, "unknown attention None"),
         (["SE"], "unknown attention"),
@@ -193,3 +198,78 @@ def test_broken_entry_point_is_a_warning(
     assert names[-1] == "MINE"  # the others are read all the same
     assert attention_class("SE") is SE
     assert attention_names() == names  # and the warning comes once
+
+
+SCRIPT = """
+import warnings
+from torch import nn
+from scsa_yolo.attention import register_attention
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+{code}
+print("warnings", len(caught))
+print("; ".join(str(warning.message) for warning in caught))
+"""
+IN_THE_SCRIPT = """
+    @register_attention("GATE")
+    class Gate(nn.Identity):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "env", "count", "parts"),
+    [
+        pytest.param(
+            IN_THE_SCRIPT,
+            {},
+            1,
+            [
+                "attention 'GATE'",
+                "in the script that is running",
+                "from gate_attention import Gate",
+            ],
+            id="in the script",
+        ),
+        pytest.param(
+            "    import their_gate",
+            {},
+            1,
+            ["lies in the module 'their_gate'", "PYTHONPATH", "entry point"],
+            id="beside the script",
+        ),
+        pytest.param("    import their_gate", {"PYTHONPATH": "."}, 0, [], id="on everybody's path"),
+        pytest.param(
+            "    import sys; sys.modules['made_up'] = made = type(sys)('made_up')\n"
+            "    exec('from torch import nn\\nclass Gate(nn.Identity): pass', made.__dict__)\n"
+            "    register_attention('GATE')(made.Gate)",
+            {},
+            1,
+            ["lies in the module 'made_up'"],
+            id="in a module without a file",
+        ),
+        pytest.param(
+            "    register_attention('GATE')(nn.Sigmoid)", {}, 0, [], id="in an installed package"
+        ),
+    ],
+)
+def test_a_class_that_no_other_process_could_open_is_named_at_once(
+    code: str, env: dict[str, str], count: int, parts: list[str], yolo_home: Any
+) -> None:
+    script = yolo_home.folder / "train_mine.py"
+    script.write_text(SCRIPT.format(code=code))
+    (yolo_home.folder / "their_gate.py").write_text(
+        "from torch import nn\nfrom scsa_yolo.attention import register_attention\n"
+        "@register_attention('GATE')\nclass Gate(nn.Identity):\n    pass\n"
+    )
+    done = yolo_home.run(sys.executable, script, **env)
+    assert f"warnings {count}" in done.text
+    assert all(part in done.text for part in parts)
+
+
+def test_a_class_inside_a_function_is_named_at_once() -> None:
+    class Inside(nn.Identity):
+        pass
+
+    with pytest.warns(UserWarning, match="Inside is defined inside a function, so no checkpoint"):
+        register_attention("INSIDE")(Inside)

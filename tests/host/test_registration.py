@@ -28,6 +28,7 @@ PATCHED = (
     "ultralytics.nn.tasks.yaml_model_load",
     "ultralytics.nn.tasks.BaseModel.load",
     "ultralytics.nn.tasks.BaseModel.fuse",
+    "ultralytics.engine.trainer.BaseTrainer._setup_train",
     "ultralytics.utils.callbacks.base.get_default_callbacks",
 )
 # every place of Ultralytics that holds one of the names, copies by ``from ... import`` included
@@ -43,6 +44,7 @@ PLACES = [
     (ultralytics.engine.model, "yaml_model_load"),
     (tasks.BaseModel, "load"),
     (tasks.BaseModel, "fuse"),
+    (ultralytics.engine.trainer.BaseTrainer, "_setup_train"),
     (ultralytics.utils.callbacks.base, "get_default_callbacks"),
     (ultralytics.utils.callbacks, "get_default_callbacks"),
 ]

@@ -110,6 +110,31 @@ def test_a_block_keeps_its_stock_tensors_and_gets_a_unit_for_each_branch(
     assert all(type(unit.attn) is SCSA for _, unit in slotted(ours))
 
 
+def as_tuples(rows: list[list[Any]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple((*row[:3], tuple(row[3])) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[-1, 1, "C2f_SCSA", [32, True]]],
+        [[-1, 1, "C2f_SCSA", [32, True, {"window": 9}]], [-1, 2, "Conv", [16]]],
+        [[-1, 2, "SCSA", [{"window": 9}]]],
+        [[-1, 2, "ResNetVDLayer_SCSA", [32, 2, {"heads": 2}]]],
+    ],
+)
+def test_rows_in_a_dictionary_may_be_tuples(rows: list[list[Any]]) -> None:
+    torch.manual_seed(0)
+    given = {"nc": 2, "scale": "n", "backbone": as_tuples(rows), "head": ()}
+    before = deepcopy(given)
+    ours = tasks.parse_model(given, C, verbose=False)[0]
+    expected = parse(*rows)
+    assert str(ours) == str(expected)
+    for (key, tensor), other in zip(ours.state_dict().items(), expected.state_dict().values()):
+        assert torch.equal(tensor, other), key
+    assert given == before
+
+
 @pytest.mark.parametrize("slot", ["mid", "out"])
 @pytest.mark.parametrize(("row", "expected"), BLOCKS)
 def test_identity_start_gives_exactly_the_stock_output(
@@ -173,6 +198,7 @@ def test_another_attention() -> None:
 
 
 @pytest.mark.usefixtures("attention_registry")
+@pytest.mark.filterwarnings("ignore:attention 'Mine'")  # is never in a checkpoint
 def test_an_attention_of_a_third_party() -> None:
     @scsa_yolo.register_attention("Mine")
     class Mine(nn.Conv2d):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,113 @@ def test_stock_models_say_nothing_of_ours(stock: Any, yolo_log: Any) -> None:
     detector("yolov8n.yaml").load(stock)
     assert yolo_log.matching("Transferred 355/355")
     assert not yolo_log.matching("scsa_yolo")
+
+
+# What stock code fills in part, and class names
+# --------------------------------------------------------------------------------------------------------
+
+
+def named(model: Any, names: list[str]) -> Any:
+    model.names = dict(enumerate(names))
+    return model
+
+
+def twins(stock: str, ours: str, **settings: Any) -> tuple[Any, Any]:
+    return detector(stock, **settings), detector(ours, **settings)
+
+
+NAMES = [f"class {index}" for index in range(80)]
+
+
+def test_class_names_come_over_as_with_stock(stock: Any) -> None:
+    source = named(deepcopy(stock), NAMES)
+    plain, ours = twins("yolov8n.yaml", "yolov8n-scsa.yaml")
+    plain.load(source)
+    ours.load(source)
+    assert ours.names == plain.names
+    untouched = detector("yolov8n.yaml").names  # the oldest release takes no names over
+    assert plain.names in (source.names, untouched)
+
+
+def test_class_names_stay_where_a_stock_tensor_is_missing(stock: Any) -> None:
+    model = detector("yolov8n-scsa.yaml", nc=3)
+    model.load(named(deepcopy(stock), NAMES))
+    assert model.names == {0: "0", 1: "1", 2: "2"}
+
+
+def test_names_of_the_users_own_stay(stock: Any) -> None:
+    own = [f"mine {index}" for index in range(80)]
+    model = named(detector("yolov8n-scsa.yaml"), own)
+    model.load(named(deepcopy(stock), NAMES))
+    assert list(model.names.values()) == own
+
+
+def test_rows_of_known_classes_are_remapped_after_a_load(stock: Any, yolo_log: Any) -> None:
+    """``YOLO("...-scsa.yaml").load("stock.pt").train(data=...)``: the trainer loads once more."""
+    source = named(deepcopy(stock), NAMES)
+    results = []
+    for name in ("yolov8n.yaml", "yolov8n-scsa.yaml"):
+        first = detector(name)
+        first.load(source)
+        second = named(detector(name, nc=3), ["class 7", "new", "class 2"])
+        yolo_log.messages.clear()
+        second.load(first)
+        remapped = yolo_log.matching("Remapped 2/3 cls head rows")
+        results.append((len(remapped), first.names == source.names))
+        if remapped and name != "yolov8n.yaml":
+            assert report(yolo_log).startswith(
+                "scsa_yolo: 355 of 355 stock tensors transferred; 6 of them in part (model.22.cv3."
+            )
+    assert results[0] == results[1]
+
+
+def test_remapped_classes_are_no_difference(stock: Any, yolo_log: Any) -> None:
+    model = named(detector("yolov8n-scsa.yaml", nc=3), ["class 7", "new", "class 2"])
+    model.load(named(deepcopy(stock), NAMES))
+    kept = stock.model[-1].cv3[0][-1].bias[[7, 2]]
+    assert torch.equal(model.model[-1].cv3[0][-1].bias[[0, 2]], kept)
+    line = report(yolo_log)
+    (theirs,) = yolo_log.matching("Transferred ")
+    count = int(theirs.split()[1].split("/")[0])
+    assert line.startswith(
+        f"scsa_yolo: {count} of 355 stock tensors transferred; 6 of them in part"
+    )
+
+
+def test_the_same_classes_in_another_order(stock: Any, yolo_log: Any) -> None:
+    model = named(detector("yolov8n-scsa.yaml"), NAMES[::-1])
+    model.load(named(deepcopy(stock), NAMES))
+    line = report(yolo_log)  # all biases of a class output are equal before training
+    assert line.startswith(
+        "scsa_yolo: 355 of 355 stock tensors transferred; 3 of them in part (model.22.cv3."
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_first_convolution_of_other_channels(channels: int, stock: Any, yolo_log: Any) -> None:
+    detector("yolov8n-scsa.yaml", ch=channels).load(stock)
+    assert report(yolo_log).startswith(
+        "scsa_yolo: 355 of 355 stock tensors transferred;"
+        " 1 of them in part (model.0.conv.weight); 170"
+    )
+    (theirs,) = yolo_log.matching("Transferred ")
+    assert theirs.startswith("Transferred 355/525")
+
+
+def test_new_attention_is_marked_until_weights_come() -> None:
+    from scsa_yolo.blocks import UNTRAINED
+
+    def untrained(model: Any) -> int:
+        return sum(vars(m).get(UNTRAINED, False) for m in model.modules())
+
+    first, second = detector("yolov8n-scsa.yaml"), detector("yolov8n-scsa.yaml")
+    assert untrained(first) == 10
+    second.load(first)
+    assert untrained(second) == 10  # what came is untrained itself
+    for module in first.modules():
+        vars(module).pop(UNTRAINED, None)
+    second.load(first)
+    assert untrained(second) == 0
+    other = detector("yolov8s-scsa.yaml")
+    other.load(first)
+    assert untrained(other) == 10  # tensors of another width did not come

@@ -55,7 +55,7 @@ def measure(path: Path, job: Mapping[str, Any]) -> dict[str, Any]:
 def attention(model: Any) -> dict[str, Any]:
     """Return class, count, parameters and slot of the attention modules of a built model."""
     from scsa_yolo.blocks import IdentityStart
-    from scsa_yolo.host.rows import read_rows
+    from scsa_yolo.host.row import read_rows
     from scsa_yolo.host.transfer import attention_modules
 
     modules = list(attention_modules(model).values())
