@@ -85,6 +85,7 @@ def evaluate(
     require_faster_coco_eval()
     layout = _available(load_layout(data), split)
     ground = read_ground_truth(layout, split)
+    ground.check_sizes()
     loaded = load_model(model)
     _check_names(loaded.names, layout.names, by_index)
     chosen = {"imgsz": imgsz, "batch": batch, "device": device}

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scsa_yolo.datasets.layout.basics import Unreadable
 from scsa_yolo.datasets.layout.dataset import Layout, label_files, require_usable
 from scsa_yolo.datasets.layout.labels import Labels, read_labels
+from scsa_yolo.datasets.layout.pictures import read_header
 from scsa_yolo.datasets.layout.side import SideFiles, SideImage, read_sides
 from scsa_yolo.evaluation.boxes import Truth
 from scsa_yolo.evaluation.predict import EvaluationError
@@ -53,6 +55,33 @@ class GroundTruth:
         """
         return [self._truth(image, *size) for image, size in sizes.items()]
 
+    def check_sizes(self) -> None:
+        """Compare the sizes in the side file with those that the pictures' headers say.
+
+        So a side file that was made for other pictures is found before the model has run. What
+        cannot be read is left out here, as Ultralytics does.
+
+        Raises:
+            EvaluationError: The side file was made for pictures of another size.
+        """
+        for image in self.labels:
+            extra = self._side_of(image)
+            if extra is None or not extra.width:
+                continue
+            try:
+                header = read_header(Path(image))
+            except (Unreadable, OSError):
+                continue
+            size = header.width, header.height
+            if (extra.width, extra.height) not in (size, size[::-1]):  # a tag may turn it
+                raise self._other_size(image, extra, *size)
+
+    def _other_size(self, image: str, extra: SideImage, width: int, height: int) -> EvaluationError:
+        return EvaluationError(
+            f"{self._file_of(image)}: {extra.image} is {extra.width}x{extra.height} there,"
+            f" but the picture is {width}x{height}; convert the data set again"
+        )
+
     def fits(self, image: str) -> bool:
         """Tell whether what the side file says of a picture's boxes, if anything, fits its label
         rows.
@@ -65,10 +94,7 @@ class GroundTruth:
         labels = self.labels[os.path.abspath(image)]
         extra = self._side_of(image) or SideImage(image, 0, 0)
         if extra.width and (extra.width, extra.height) != (width, height):
-            raise EvaluationError(
-                f"{self._file_of(image)}: {extra.image} is {extra.width}x{extra.height} there,"
-                f" but the picture is {width}x{height}; convert the data set again"
-            )
+            raise self._other_size(image, extra, width, height)
         rows = labels.unique()
         boxes = labels.xyxy(width, height)[rows]
         areas = _areas(extra, len(labels.classes))
@@ -115,12 +141,13 @@ def read_ground_truth(layout: Layout, split: str) -> GroundTruth:
     images = [Path(os.path.abspath(image)) for image in layout.images(split)]
     if not images:
         raise EvaluationError(f"{layout.yaml}: split {split!r} has no pictures")
-    for image in images:
-        if os.path.exists(image) and not os.path.isfile(image):
-            raise EvaluationError(f"{image}: not a regular file, so no picture; take it away")
+    files = label_files(images)
+    for path in (*images, *files):
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise EvaluationError(f"{path}: not a regular file; take it away")
     side = read_sides(layout, split, images)
     total, labels = hashlib.sha256(), {}
-    for image, file in zip(images, label_files(images), strict=True):
+    for image, file in zip(images, files, strict=True):
         labels[str(image)] = read_labels(file, len(layout.names))
         total.update(f"{_relative(image, layout.root)}\0".encode())
         total.update(file.read_bytes() if os.path.isfile(file) else b"")

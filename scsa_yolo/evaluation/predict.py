@@ -54,6 +54,9 @@ def load_model(model: Any) -> Any:
         EvaluationError: Ultralytics cannot load it, or it is no detector of boxes.
     """
     if isinstance(model, str | Path):
+        path = Path(model)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise EvaluationError(f"{model}: not a regular file, so no model")
         from ultralytics import YOLO
 
         try:

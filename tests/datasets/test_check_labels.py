@@ -78,6 +78,15 @@ def test_a_bad_row_among_outlines(tmp_path: Path, row: str, reason: str) -> None
     assert [(line, text) for line, _, text in labels.problems] == [(2, reason)]
 
 
+@pytest.mark.parametrize("data", [b"\xef", b"\xef\xbb", b"\xef\xbb\xbf", b"", b" \n\r\n"])
+def test_files_of_nothing_have_no_rows(tmp_path: Path, data: bytes) -> None:
+    """Part of a byte order mark is nothing too, as for Ultralytics."""
+    (tmp_path / "a.txt").write_bytes(data)
+    labels = read_labels(tmp_path / "a.txt", 2)
+    assert labels.problems == ()
+    assert len(labels.classes) == 0
+
+
 def test_corners_in_pixels(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\ufeff1 0.5 0.5 0.5 0.25\r\n\r\n0 0.1 0.2 0.2 0.4\r\n")
     labels = read_labels(tmp_path / "a.txt", 2)

@@ -169,21 +169,21 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "failure", [OSError("disk full"), KeyboardInterrupt(), None]
-)  # None: imwrite returns False
+)  # None: imencode returns False
 def test_interrupted_build_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException | None
 ) -> None:
-    write, calls = cv2.imwrite, []
+    encode, calls = cv2.imencode, []
 
-    def breaks(path: str, image: np.ndarray) -> bool:
-        calls.append(path)
+    def breaks(suffix: str, image: np.ndarray) -> tuple[bool, np.ndarray]:
+        calls.append(suffix)
         if len(calls) < 2:
-            return write(path, image)
+            return encode(suffix, image)
         if failure is None:
-            return False
+            return False, image
         raise failure
 
-    monkeypatch.setattr(cv2, "imwrite", breaks)
+    monkeypatch.setattr(cv2, "imencode", breaks)
     with pytest.raises(OSError if failure is None else type(failure)):
         make_demo(tmp_path / "deep" / "set", **FEW)
     assert len(calls) == 2
@@ -198,7 +198,7 @@ def test_complete_set_is_left_alone(
     folder = make_demo(tmp_path / "set", **FEW)
     (folder / "labels" / "train.cache").write_bytes(b"Ultralytics leaves one")
     before = digests(folder)
-    monkeypatch.setattr(cv2, "imwrite", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(cv2, "imencode", lambda *_: pytest.fail("drawn again"))
     assert make_demo(tmp_path / "set", **FEW) == folder
     assert digests(folder) == before
     assert str(folder) in caplog.text
@@ -206,15 +206,15 @@ def test_complete_set_is_left_alone(
 
 
 def test_another_process_was_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, done = cv2.imwrite, []
+    encode, done = cv2.imencode, []
 
-    def meanwhile(path: str, image: np.ndarray) -> bool:
+    def meanwhile(suffix: str, image: np.ndarray) -> tuple[bool, np.ndarray]:
         if not done:
             done.append(True)
             make_demo(tmp_path / "set", **FEW)
-        return write(path, image)
+        return encode(suffix, image)
 
-    monkeypatch.setattr(cv2, "imwrite", meanwhile)
+    monkeypatch.setattr(cv2, "imencode", meanwhile)
     folder = make_demo(tmp_path / "set", **FEW)
     assert (folder / MARKER).is_file()
     assert list(tmp_path.iterdir()) == [folder]
@@ -311,3 +311,10 @@ def test_packaged_yaml_draws_the_set_offline(tmp_path: Path) -> None:
     assert len(list(Path(train).glob("*.png"))) == 96
     assert len(list(Path(val).glob("*.png"))) == 32
     assert [names[str(i)] for i in range(3)] == list(CLASS_NAMES)
+
+
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """OpenCV's own way to files ends the process there."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    make_demo(folder / "demo", train=1, val=1, size=64)
+    assert len(list((folder / "demo").rglob("*.png"))) == 2

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from scsa_yolo.datasets.layout.side import IgnoreBox
-from scsa_yolo.evaluation.boxes import Detections, Truth
+from scsa_yolo.evaluation.boxes import Detections, Truth, clear_regions
 from scsa_yolo.evaluation.coco_rules import CocoTable
+from scsa_yolo.evaluation.evaluator import _known
 from scsa_yolo.evaluation.measure import condition_groups, measure_coco, measure_ultralytics
 from scsa_yolo.evaluation.result import COCO, COCO_NOTHING_IGNORED, ULTRALYTICS, ULTRALYTICS_AGAIN
 
@@ -210,3 +211,32 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
     with pytest.raises(ImportError, match=r'pip install "scsa-yolo\[evaluation\]"'):
         CocoTable([(truth((A, 0)), found())], 1)
+
+
+def test_detections_of_classes_that_the_data_does_not_have_are_left_out() -> None:
+    names = {0: "a", 1: "b"}
+    detections = found((A, 0, 0.9), (A, 1, 0.8), (A, 2, 0.7), (A, 7, 0.6))
+    assert _known(detections, names).classes.tolist() == [0, 1]
+    assert _known(detections, {0: "a"}).classes.tolist() == [0]
+
+
+@pytest.mark.parametrize(("share", "excused"), [(0.5, True), (0.49, False)])
+def test_a_difficult_box_excuses_from_half_an_overlap_on(share: float, excused: bool) -> None:
+    """A fifth detection at 0.9 on the difficult box, and the labelled one at 0.5."""
+    part = (B[0], B[1], B[0] + (B[2] - B[0]) * share, B[3])
+    labelled = truth((A, 0), ignore=(IgnoreBox(0, B, "difficult"),))
+    expected = 1.0 if excused else 0.5
+    assert ap50(labelled, found((part, 0, 0.9), (A, 0, 0.5))) == pytest.approx(expected)
+
+
+def test_areas_follow_the_boxes_that_regions_leave() -> None:
+    boxes = np.array([A, B], float)
+    region = IgnoreBox(None, (40, 40, 60, 60), "region")
+    areas = np.array([500.0, 2000.0])
+    labelled = Truth("a", 100, 100, boxes, np.array([0, 0]), (region,), areas=areas)
+    detections = found((A, 0, 0.9))
+    scores = CocoTable([(labelled, detections)], 1).score()[0]
+    assert scores.ap_small == 1
+    assert scores.ap_medium is None
+    kept = clear_regions(labelled, detections, labelled.regions())[0]
+    assert kept.areas.tolist() == [500]

@@ -19,6 +19,7 @@ from scsa_yolo.datasets.convert.conversion import convert_dataset
 from scsa_yolo.datasets.layout.dataset import DataSetError, load_layout
 from scsa_yolo.datasets.layout.side import SideFiles, SideLost, read_sides, side_place
 from scsa_yolo.datasets.show.draw import draw_sheet
+from scsa_yolo.evaluation import EvaluationError, evaluator
 from scsa_yolo.evaluation.boxes import Detections
 from scsa_yolo.evaluation.coco_rules import CocoTable
 from scsa_yolo.evaluation.evaluator import _side_notes
@@ -404,3 +405,43 @@ def test_ignored_regions_half_over_a_box_that_has_an_area(
     convert_dataset("coco", root, tmp_path / "set", Options(ignore=("crowd",)))
     numbers = our_numbers(tmp_path / "set/data.yaml", "val", detect(content, seed=3)[:-1])
     assert 0 < numbers[0] < 1
+
+
+def test_a_side_file_for_pictures_of_another_size_is_found_before_the_model_runs(
+    converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = converted / "side/val2017.jsonl"
+    path.write_text(path.read_text().replace('"width": 320', '"width": 321', 1))
+    monkeypatch.setattr(evaluator, "load_model", lambda _: pytest.fail("a model was loaded"))
+    with pytest.raises(EvaluationError, match="is 321x240 there, but the picture is 320x240"):
+        evaluator.evaluate("model.pt", own_yaml(converted))
+
+
+def test_a_picture_on_its_side_may_have_either_size(converted: Path) -> None:
+    path = converted / "side/val2017.jsonl"
+    path.write_text(
+        path.read_text().replace('"width": 320, "height": 240', '"width": 240, "height": 320')
+    )
+    read_ground_truth(load_layout(own_yaml(converted)), "val").check_sizes()
+
+
+@pytest.mark.parametrize("what", ["picture", "label", "model"])
+def test_a_pipe_is_refused(converted: Path, what: str) -> None:
+    """Opening one would wait for ever."""
+    pipe = converted / "pipe.pt"
+    if what != "model":
+        kind, suffix = {"picture": ("images", ".jpg"), "label": ("labels", ".txt")}[what]
+        pipe = converted / kind / "val2017" / f"000000002000{suffix}"
+        pipe.unlink()
+    os.mkfifo(pipe)
+    with pytest.raises(EvaluationError, match="not a regular file"):
+        evaluator.evaluate(pipe if what == "model" else "model.pt", own_yaml(converted))
+
+
+def test_a_yaml_that_ultralytics_refuses_is_refused_before_the_model_runs(
+    converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (converted / "data.yaml").write_text("val: images/val2017\nnames: [a, b, c]\n")
+    monkeypatch.setattr(evaluator, "load_model", lambda _: pytest.fail("a model was loaded"))
+    with pytest.raises(DataSetError, match="no 'train:'"):
+        evaluator.evaluate("model.pt", own_yaml(converted))

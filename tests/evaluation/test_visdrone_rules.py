@@ -147,3 +147,28 @@ def test_regions_take_labelled_boxes_and_detections_and_others_play_no_part() ->
         0.5
     )  # the one on "others" is wrong, and comes first
     assert rows[VISDRONE_PLAIN].scores.ar_500 == 1
+
+
+@pytest.mark.parametrize(("order", "recall"), [("left right", 1.0), ("right left", 0.5)])
+def test_equal_overlap_at_a_threshold_that_leaves_one_choice(order: str, recall: float) -> None:
+    """The detection in the middle overlaps both by 0.74; at 0.7 the second one fits the left box
+    alone, so it is found only if the first has taken the right one: the later of the two.
+    """
+    boxes = {"left": (10, 10, 20, 20), "right": (16, 10, 20, 20)}
+    labelled = [(boxes[name], 0) for name in order.split()]
+    found = score([picture(labelled, [((13, 10, 20, 20), 0, 0.9), (boxes["left"], 0, 0.8)])], 1)
+    assert found.ar[0, 4, 3] == recall
+
+
+@pytest.mark.parametrize(("right", "hits"), [(20, 1), (19.9, 0)])
+def test_an_overlap_of_exactly_the_threshold_counts(right: float, hits: int) -> None:
+    """Half of the box is found: 0.5, the lowest threshold."""
+    found = score([picture([((0, 0, 40, 10), 0)], [((0, 0, right, 10), 0, 0.9)])], 1)
+    assert found.ar[0, 0, 3] == hits
+
+
+@pytest.mark.parametrize(("rank", "seen"), [(9, 1), (10, 0)])
+def test_the_caps_count_from_one(rank: int, seen: int) -> None:
+    others = [(FAR, 1, 0.9)] * rank
+    found = score([picture([(A, 0)], [*others, (A, 0, 0.5)])], 2)
+    assert found.ar[0, 0, 1] == seen  # at most 10 detections

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from scsa_yolo.datasets.layout.dataset import image_suffixes
 from scsa_yolo.datasets.layout.labels import Labels, read_labels
 from scsa_yolo.datasets.layout.pictures import PIL_ERRORS, open_image, require_regular
 
@@ -182,9 +183,7 @@ def _ends(path: Path, picture: Image.Image) -> bool:
 @functools.cache
 def _taken() -> frozenset[str]:
     """Names of formats, as PIL gives them in lower case, that Ultralytics takes."""
-    from ultralytics.data.utils import IMG_FORMATS
-
-    return frozenset(IMG_FORMATS) | {"jpeg2000"}
+    return frozenset(suffix[1:] for suffix in image_suffixes()) | {"jpeg2000"}
 
 
 def _depth(path: Path, picture: Image.Image) -> str | None:

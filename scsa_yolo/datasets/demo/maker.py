@@ -44,8 +44,10 @@ def _draw(folder: Path, asked: dict[str, int]) -> None:
                 asked["size"], np.random.default_rng([asked["seed"], number, index])
             )
             picture, text = (folder / name for name in _files(split, index))
-            if not cv2.imwrite(str(picture), image):
-                raise OSError(f"OpenCV could not write {picture}")
+            done, data = cv2.imencode(".png", image)
+            if not done:
+                raise OSError(f"OpenCV could not encode {picture}")
+            picture.write_bytes(data.tobytes())  # OpenCV ends the process on names that are no text
             text.write_text(labels, encoding="utf-8")
     about = (
         "Night scenes DRAWN by scsa_yolo.datasets.demo (AGPL-3.0), not photographs: they show that"

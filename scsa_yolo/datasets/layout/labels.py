@@ -84,7 +84,7 @@ def read_labels(path: Path, classes: int) -> Labels:
             return _unreadable("not a regular file; Ultralytics takes its picture for background")
         if not os.path.exists(path):
             return _NOTHING
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return _NOTHING
     except UnicodeDecodeError:
