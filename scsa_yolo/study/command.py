@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _init(args: argparse.Namespace) -> int:
     from scsa_yolo.modelfiles.graft_file import write
-    from scsa_yolo.study.planning.template import TEMPLATE
+    from scsa_yolo.study.planning.template import template
 
     if args.file.suffix.lower() not in (".yaml", ".yml"):
         raise ValueError(
             f"a plan is a YAML file, got '{args.file}'. Type: scsa-yolo study init {args.file}.yaml"
         )
-    write(args.file, TEMPLATE, force=args.force)
+    write(args.file, template(args.file.stem), force=args.force)
     print(f"wrote {args.file}. Change it, then type: scsa-yolo study check {args.file}")
     return 0
 
@@ -136,9 +136,10 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from scsa_yolo.study.reporting.report import report
+    from scsa_yolo.study.reporting.report import make
 
-    print(f"wrote {report(args.folder, output=args.output)}")
+    path, answer = make(args.folder, output=args.output)
+    print(f"{answer}\n\nwrote {path}, report.md and report.csv")
     return 0
 
 

@@ -65,7 +65,8 @@ def test_seeds_are_the_fewest_that_can_carry_a_verdict(name: str) -> None:
     tested = [
         name for name, arm in plan.arms.items() if name != plan.control and not is_reference(arm)
     ]
-    assert len(plan.seeds) == seeds_needed(plan.verdict["alpha"], len(tested))
+    comparisons = len(tested) * len(plan.models) * len(plan.data)
+    assert len(plan.seeds) == seeds_needed(plan.verdict["alpha"], comparisons)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,6 +121,34 @@ def test_images_are_counted_where_they_are(tiny_data: Path) -> None:
     assert paper.train_images(str(tiny_data)) == 4
 
 
+def test_stated_images_do_not_depend_on_the_disk(tiny_data: Path, plan_of) -> None:
+    tiny_data.write_text(tiny_data.read_text().replace("images/train", "images/train # 99 images"))
+    assert paper.train_images(str(tiny_data), stated=True) == 99
+    gflops = {("yolov8n.yaml", "stock"): 1.0, ("yolov8n.yaml", "one-size-up"): 2.0}
+    found = paper.estimate(plan_of(), 1, gflops, stated=True)
+    assert {share.images for share in found.shares} == {99}
+
+
+def test_the_page_counts_stated_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    made = paper.Estimate(1, 1.0, 1, 1.0, ())
+    monkeypatch.setattr(paper, "estimate", lambda *_, stated: asked.append(stated) or made)
+    paper.table()
+    assert {*asked} == {True}
+
+
+@pytest.mark.parametrize(("hours", "text"), [(0.00092, "under 0.1"), (0.1, "0.1"), (312, "310")])
+def test_hours_are_rough(hours: float, text: str) -> None:
+    assert paper._hours(hours) == text
+
+
+def test_a_machine_without_gpu_is_told(plan_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    gflops = {("yolov8n.yaml", "stock"): 1.0, ("yolov8n.yaml", "one-size-up"): 2.0}
+    for here in (True, False):
+        monkeypatch.setattr("torch.cuda.is_available", lambda here=here: here)
+        assert ("this machine has no GPU" in paper.report(plan_of(), 1, gflops)) is not here
+
+
 def test_cost_adds_up(plan_of) -> None:
     from scsa_yolo.complexity import cost, load
 
@@ -163,6 +192,7 @@ def test_page_has_the_table() -> None:
     )
     assert rows == {Path(name).stem: str(len(schedule(load(paper.find(name))))) for name in NAMES}
     hours = re.search(r"^\| `table5-yolov8n` .*\| ([\d,]+) \|$", page, flags=re.MULTILINE)[1]
-    assert paper.estimate(load(paper.find("table5-yolov8n"))).hours == pytest.approx(
+    plan = load(paper.find("table5-yolov8n"))
+    assert paper.estimate(plan, stated=True).hours == pytest.approx(
         float(hours.replace(",", "")), rel=0.1
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from scsa_yolo.study.planning.plan import METRICS, PlanError, load, parse, plan_hash
@@ -75,6 +77,61 @@ BAD = {
         {"repeats": {"arm": "stock", "seed": 0, "times": 0}},
         "repeats.times: must be a whole number",
     ),
+    "seed of 33 bits": ({"seeds": [2**32]}, "seeds: must be a list of whole numbers from 0 to 429"),
+    "seed of 32 bits and a process": ({"seeds": [2**32 - 1]}, "seeds: must be a list"),
+    "seed below 0": ({"seeds": [-1]}, "seeds: must be a list of whole numbers from 0"),
+    "a very large seed": ({"seeds": [10**5000]}, "seeds: the number is too large"),
+    "a bool as a seed": ({"seeds": [True]}, "seeds: must be a list of whole numbers"),
+    "seeds with a fraction": ({"seeds": [1.0]}, "seeds: must be a list of whole numbers"),
+    "a bool as the repeated seed": (
+        {"repeats": {"arm": "stock", "seed": True}},
+        "repeats.seed: must be one of 0, 1, got True",
+    ),
+    "no repeated seed": ({"repeats": {"arm": "stock"}}, "repeats.seed: must be one of 0, 1"),
+    "very many repeats": (
+        {"repeats": {"arm": "stock", "seed": 0, "times": 10**9}},
+        "repeats.times: must be a whole number from 1 to 100",
+    ),
+    "a bool as repeats": (
+        {"repeats": {"arm": "stock", "seed": 0, "times": True}},
+        "repeats.times: must be a whole number",
+    ),
+    "rows a number": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": 4}}},
+        r"arms.stock.rows: must be a list of layer numbers such as \[4\]",
+    ),
+    "rows a text": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": "2,4"}}},
+        "arms.stock.rows: must be a list of layer numbers",
+    ),
+    "rows of texts": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": ["2"]}}},
+        "arms.stock.rows: must be a list of layer numbers",
+    ),
+    "rows of bools": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": [True]}}},
+        "arms.stock.rows: must be a list of layer numbers",
+    ),
+    "rows without options": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": {2: 9}}}},
+        "arms.stock.rows.2: must be a mapping",
+    ),
+    "no rows": (
+        {"arms": {"stock": {"attention": "SCSA", "rows": []}}},
+        "arms.stock.rows: must be a list of layer numbers",
+    ),
+    "a date": (
+        {"train": {"epochs": date(2024, 1, 1)}},
+        "train.epochs: YAML reads this as a value of kind date",
+    ),
+    "a set": ({"accept": {"leak"}}, "accept: YAML reads this as a value of kind set"),
+    "bytes": ({"name": b"x"}, "name: YAML reads this as a value of kind bytes"),
+    "a date as a key": ({"arms": {date(2024, 1, 1): {}}}, "a key of arms: YAML reads this as"),
+    "a line break in a name": ({"data": ["a\nb/c.yaml"]}, "data: a text must be without control"),
+    "names that no file can have": (
+        {"data": [f"{'a' * 150}.yaml"], "arms": {"b" * 90: {}}, "control": "b" * 90},
+        "is too long for a file's name",
+    ),
     "same stems": ({"data": ["a/x.yaml", "b/x.yaml"]}, "data: two are called 'x'"),
     "train is a list": ({"train": ["epochs"]}, "train: must be a mapping"),
 }
@@ -119,6 +176,14 @@ UNKNOWN_HERE = {
     "weights to start from": (
         {"arms": {"stock": {"pretrained": "gone.pt"}}},
         "arms.stock.pretrained: there is no file 'gone.pt'",
+    ),
+    "a text argument": (
+        {"train": {"epochs": 1, "imgsz": 64, "batch": 4, "optimizer": 5}},
+        "train.optimizer: .*must be a (str|text)",
+    ),
+    "endless epochs": (
+        {"train": {"epochs": 10**9, "imgsz": 64, "batch": 4}},
+        "train.epochs: a plan says it, as a whole number from 1 to 100,000",
     ),
     "accepted finding": (
         {"accept": ["leek"]},
@@ -268,3 +333,134 @@ def test_a_check_fetches_nothing(content: Content, tmp_path: Path) -> None:
     found = data_set(parse(content(data=[str(path)])), str(path), None, said.append)
     assert (found.fingerprint, found.problems) == ({}, ())
     assert "`scsa-yolo study run` does" in said[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 3000,
+        "a: &a [*a]",
+        "name: &a {x: *a}",
+        f"seeds: [{'9' * 5000}]",
+        f"seeds: [0x{'f' * 5000}]",
+        "name: 2024-13-45",
+        "name: 2024-01-01",
+        "? [1]: 2",
+        "? {a: b}\n: 2",
+        "name: !!map [a]",
+        "name: !!omap [a: 1]",
+        "name: !!set {a, b}",
+        "name: !!binary '!'",
+        "name: !!python/object:os.system x",
+        "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\n"
+        "name: [*d,*d,*d,*d,*d,*d,*d,*d]",
+        "\x00",
+        "---\na: 1\n---\nb: 2\n",
+        "name: 1:60:99",
+        "name: .inf",
+        f"name: {'a' * 1_100_000}",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_every_error_of_a_file_is_one_line_that_names_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(PlanError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def state_dict(path: Path) -> str:
+    torch.save({"model.0.weight": torch.zeros(3)}, path)
+    return "is no checkpoint that a run can start from"
+
+
+def weights_in_a_box(path: Path) -> str:
+    torch.save({"model": {"0.weight": torch.zeros(3)}}, path)
+    return "is no checkpoint that a run can start from"
+
+
+def tensor(path: Path) -> str:
+    torch.save(torch.zeros(3), path)
+    return "is no checkpoint that a run can start from"
+
+
+def damaged(path: Path) -> str:
+    path.write_bytes(b"PK\x03\x04half")
+    return "is no checkpoint that a run can start from"
+
+
+def empty(path: Path) -> str:
+    path.write_bytes(b"")
+    return "is no checkpoint that a run can start from"
+
+
+def folder(path: Path) -> str:
+    path.mkdir()
+    return "there is no file"
+
+
+@pytest.mark.parametrize("make", [state_dict, weights_in_a_box, tensor, damaged, empty, folder])
+@pytest.mark.parametrize("place", ["arm", "train"])
+def test_weights_that_no_run_could_start_from_are_refused(
+    content: Content, tmp_path: Path, make: Callable[[Path], str], place: str
+) -> None:
+    path = tmp_path / "weights.pt"
+    words = make(path)
+    changed = (
+        {"arms": {"stock": {"pretrained": str(path)}}}
+        if place == "arm"
+        else {"train": {"epochs": 1, "imgsz": 64, "batch": 4, "pretrained": str(path)}}
+    )
+    key = "arms.stock.pretrained" if place == "arm" else "train.pretrained"
+    with pytest.raises(PlanError, match=f"{key}: .*{words}") as caught:
+        verify(parse(content(**changed)))
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_format_are_refused(content: Content, tmp_path: Path) -> None:
+    (tmp_path / "w.onnx").write_bytes(b"x")
+    plan = parse(content(arms={"stock": {"pretrained": str(tmp_path / "w.onnx")}}))
+    with pytest.raises(PlanError, match=r"must be a checkpoint that ends in \.pt"):
+        verify(plan)
+
+
+def test_weights_are_opened_once_and_said(content: Content, tmp_path: Path) -> None:
+    from ultralytics import YOLO
+
+    path = tmp_path / "w.pt"
+    YOLO("yolov8n.yaml").save(path)
+    arms = {name: {"pretrained": str(path)} for name in ("stock", "again")}
+    said: list[str] = []
+    verify(parse(content(arms=arms)), said.append)
+    assert len(said) == 1
+    assert "w.pt: a .pt file can run code of whoever made it" in said[0]
+    assert "ULTRALYTICS_SAFE_LOAD=1" in said[0]
+
+
+FREEZE = {
+    "attention by name": (["2.m.0.attn"], r"freezes attention of arm 'scsa' on yolov8n\.yaml"),
+    "all but attention, of stock": ("all-but-attention", "needs a model with attention"),
+    "a bool": (True, "must be a number of layers, a list such as"),
+    "a text": ("10", "must be a number of layers, a list such as"),
+    "below 0": (-1, "must be a number of layers, a list such as"),
+    "bools in a list": ([True], "must be a number of layers, a list such as"),
+}
+
+
+@pytest.mark.parametrize(("freeze", "message"), FREEZE.values(), ids=FREEZE)
+def test_a_plan_that_freezes_drawn_attention_is_refused(
+    content: Content, freeze: Any, message: str
+) -> None:
+    train = {"epochs": 1, "imgsz": 64, "batch": 4, "freeze": freeze}
+    with pytest.raises(PlanError, match=f"train.freeze: .*{message}"):
+        verify(parse(content(train=train)))
+
+
+@pytest.mark.parametrize("freeze", [None, 0, 3, [], [0, 1], ["2.cv1"]])
+def test_a_plan_may_freeze_what_is_no_attention(content: Content, freeze: Any) -> None:
+    train = {"epochs": 1, "imgsz": 64, "batch": 4, "freeze": freeze}
+    assert verify(parse(content(train=train)))

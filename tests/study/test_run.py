@@ -340,8 +340,10 @@ def test_jobs_from_one(write_plan: Callable[..., Path], jobs: int) -> None:
 def test_a_job_holds_all_that_a_run_needs(
     write_plan: Callable[..., Path], tmp_path: Path, tiny_data: Path
 ) -> None:
+    from ultralytics import YOLO
+
     weights = tmp_path / "w.pt"
-    weights.write_bytes(b"x")
+    YOLO("yolov8n.yaml").save(weights)
     arms = {
         "stock": {},
         "scsa": {"attention": "SCSA", "start": "identity", "pretrained": str(weights)},
@@ -402,7 +404,7 @@ def test_the_status_line(
     progress.start(run)
     (work / "results.csv").write_text("epoch,time\n" + "".join(f"{i},1\n" for i in range(1, 12)))
     progress.show([])
-    assert "run 5 of 18: scsa seed 3 epoch 12/30; " in capsys.readouterr().err
+    assert "run 5 of 18: scsa seed 3 epoch 12/30" in capsys.readouterr().err
     (work / "results.csv").write_text("epoch,time\n" + "".join(f"{i},1\n" for i in range(1, 31)))
     progress.show([])
     assert "scsa seed 3 measuring" in capsys.readouterr().err
@@ -411,3 +413,29 @@ def test_the_status_line(
     capsys.readouterr()
     progress.show([])
     assert capsys.readouterr().err == ""
+
+
+def test_off_a_terminal_a_line_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    run = Run("m.yaml", "d.yaml", "scsa", 3)
+    work = tmp_path / "work" / run.id
+    work.mkdir(parents=True)
+    progress = Progress(tmp_path, total=2, epochs=10)
+    progress.start(run)
+    assert "run 1 of 2: scsa seed 3 begins" in capsys.readouterr().out
+    progress.show([])
+    now[0] += 40
+    (work / "results.csv").write_text("epoch,time\n1,1\n2,1\n")
+    progress.show([run])
+    text = capsys.readouterr().out
+    assert "run 1 of 2: scsa seed 3 epoch 3/10; 5 min 00 s left" not in text
+    assert "run 1 of 2: scsa seed 3 epoch 3/10; 6 min 00 s left" in text  # 160 and 200 seconds
+    now[0] += 5
+    progress.show([run])
+    assert capsys.readouterr().out == ""  # not a line for every look
+    now[0] += 300
+    progress.show([run])
+    assert "epoch 3/10" in capsys.readouterr().out  # it is alive, though no epoch has ended

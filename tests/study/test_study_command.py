@@ -27,7 +27,34 @@ def test_init_writes_a_plan_once(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "add --force" in capsys.readouterr().err
     assert path.read_text() == "mine"
     assert typed("init", path, "--force") == 0
-    assert load(path).name == "demo"
+    assert load(path).name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("plan.yaml", "plan"),
+        ("my plan.yml", "my-plan"),
+        ("a__b.yaml", "a-b"),
+        ("é.yaml", "my-study"),
+    ],
+)
+def test_a_new_plan_has_its_files_name(tmp_path: Path, file: str, name: str) -> None:
+    assert typed("init", tmp_path / file) == 0
+    assert load(tmp_path / file).name == name
+
+
+def test_report_prints_the_answer(finished: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("matplotlib")
+    assert typed("report", finished.folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small: 4 of 4 planned runs finished."
+    assert "yolov8n on tiny, AP in points:" in lines
+    assert any(line.startswith("scsa ") and line.endswith("undecided") for line in lines)
+    assert any("Not decided: scsa (2 paired seeds)." in line for line in lines)
+    assert lines[-1] == f"wrote {finished.folder / 'report.html'}, report.md and report.csv"
+    assert max(len(line) for line in lines[:-1]) <= 80
 
 
 @pytest.mark.parametrize("name", ["plan.txt", "plan"])

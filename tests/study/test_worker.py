@@ -246,3 +246,68 @@ def test_facts_are_there() -> None:
     assert (facts.peak_memory_mb() or 1) > 0
     code = facts.code()
     assert code is None or (len(code["commit"]) == 40 and code["dirty"] in (True, False))
+
+
+class Planted:
+    """A checkpoint that makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_safe_loading_holds_in_a_studys_folder(
+    left: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    from ultralytics.nn import tasks
+
+    if not getattr(getattr(tasks, "_SafeLoad", None), "SUPPORTED", False):
+        pytest.skip("this torch or Ultralytics has no safe loading")
+    mark = tmp_path / "code-ran"
+    files = {"last": running(2), "best": running(1)}
+    files[name] = {**files[name], "ema": Planted(mark)}
+    work = left(files["last"], files["best"], ROWS)
+    monkeypatch.setattr(tasks, "SAFE_LOAD", True)
+    assert where_it_stands(work, 10, "last") == ("start", 0)
+    assert not mark.exists()
+    monkeypatch.setattr(tasks, "SAFE_LOAD", False)
+    where_it_stands(work, 10, "last")
+    assert mark.exists()  # the test can fail
+
+
+def test_runs_train_all_their_epochs_unless_the_plan_says_otherwise() -> None:
+    from scsa_yolo.study.running.training import FIXED
+
+    assert FIXED["patience"] == 0
+
+
+@pytest.mark.parametrize("found", [("start", 0), ("resume", 2), ("trained", 3)])
+def test_an_attempt_keeps_when_the_first_one_began(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: tuple[str, int]
+) -> None:
+    from scsa_yolo.study.running import training
+
+    monkeypatch.setattr(training, "where_it_stands", lambda *_: found)
+    monkeypatch.setattr(training, "_train", lambda *_, resume: None)
+    begun = State(attempts=2, started="2026-01-01T00:00:00Z", seconds=5.0, resumed=[1])
+    begun.write(tmp_path)
+    state = training.train(job, tmp_path, tmp_path / "m.yaml")
+    assert (state.started, state.attempts) == (begun.started, 3)
+    assert State.read(tmp_path) == state
+    resumed = {"start": [], "resume": [1, 2], "trained": [1]}
+    assert state.resumed == resumed[found[0]]
+    assert state.seconds == (0.0 if found[0] == "start" else 5.0)
+
+
+def test_a_first_attempt_notes_when_it_began(
+    job: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from scsa_yolo.study.running import training
+
+    monkeypatch.setattr(training, "_train", lambda *_, resume: None)
+    state = training.train(job, tmp_path, tmp_path / "m.yaml")
+    assert state.started.endswith("Z")
+    assert len(state.started) == len("2026-01-01T00:00:00Z")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scsa_yolo.study.planning.plan import Arm, PlanError
+from scsa_yolo.study.planning.file import PlanError
+from scsa_yolo.study.planning.plan import Arm
 
 __all__ = ["arm_model", "model_file"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from scsa_yolo.study.planning import paper
-from scsa_yolo.study.planning.plan import Plan, PlanError, load, plan_hash
+from scsa_yolo.study.planning.file import PlanError, named
+from scsa_yolo.study.planning.plan import Plan, load, plan_hash
 from scsa_yolo.study.planning.schedule import schedule
 from scsa_yolo.study.planning.verify import data_set, verify
 
@@ -27,10 +28,15 @@ def check_plan(path: str | Path, tflops: float = paper.TFLOPS) -> int:
     Raises:
         PlanError: The plan cannot be run.
     """
+    plan = load(path)
+    with named(path):
+        return _check(plan, tflops)
+
+
+def _check(plan: Plan, tflops: float) -> int:
     from scsa_yolo.complexity import cost
     from scsa_yolo.modelfiles.graft_file import check_builds
 
-    plan = load(path)
     print(f"{plan.name}: {plan_hash(plan)}")
     gflops = {}
     for (model, arm), (file, text) in verify(plan).items():

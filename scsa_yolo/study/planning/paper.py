@@ -20,7 +20,8 @@ from pathlib import Path
 
 from scsa_yolo.host.names import packaged_folder
 from scsa_yolo.study.planning.arms import arm_yaml
-from scsa_yolo.study.planning.plan import Plan, PlanError, load
+from scsa_yolo.study.planning.file import PlanError
+from scsa_yolo.study.planning.plan import Plan, load
 from scsa_yolo.study.planning.schedule import schedule
 
 __all__ = [
@@ -93,7 +94,11 @@ def find(name: str | Path) -> Path:
 
 
 def estimate(
-    plan: Plan, tflops: float = TFLOPS, gflops: Mapping[tuple[str, str], float] | None = None
+    plan: Plan,
+    tflops: float = TFLOPS,
+    gflops: Mapping[tuple[str, str], float] | None = None,
+    *,
+    stated: bool = False,
 ) -> Estimate:
     """Estimate the cost of all runs of a plan, those that are done already included.
 
@@ -102,6 +107,7 @@ def estimate(
         tflops: Assumed throughput of one GPU while training, in 10^12 operations a second.
         gflops: Of a forward pass by model and arm, where they are counted already. None: every
             arm's model is built once on the CPU, a second or two each.
+        stated: Take the number of pictures that the data YAML states, whatever lies on this disk.
 
     Raises:
         ValueError: `tflops` is not above 0, or the number of training pictures of a data set is not
@@ -113,7 +119,7 @@ def estimate(
     if not isinstance(imgsz, int):
         raise ValueError(f"train.imgsz: the cost is estimated for one number, got {imgsz!r}")
     fraction = plan.train.get("fraction", 1.0)
-    images = {data: round(train_images(data) * fraction) for data in plan.data}
+    images = {data: round(train_images(data, stated=stated) * fraction) for data in plan.data}
     shares = tuple(_shares(plan, epochs, images, gflops or _gflops(plan, imgsz), tflops))
     return Estimate(
         sum(share.runs for share in shares),
@@ -165,11 +171,15 @@ def _gflops(plan: Plan, imgsz: int) -> dict[tuple[str, str], float]:
     return counted
 
 
-def train_images(data: str) -> int:
+def train_images(data: str, *, stated: bool = False) -> int:
     """Return the number of training pictures: of the files, or where they are not here, what the
     data YAML says.
 
     Packaged and stock YAMLs say it in a comment: ``train: images/train # 6471 images``.
+
+    Args:
+        data: The data YAML.
+        stated: Prefer the comment, which is the same on every machine.
 
     Raises:
         ValueError: There is no such data YAML, or neither files nor a number.
@@ -177,16 +187,24 @@ def train_images(data: str) -> int:
     from scsa_yolo.datasets.layout.dataset import load_layout
 
     layout = load_layout(data)
-    if not layout.missing("train"):
+    here = not layout.missing("train")
+    said = _said(layout.yaml) if stated or not here else None
+    if said is not None:
+        return said
+    if here:
         return len(layout.images("train"))
-    for line in layout.yaml.read_text(encoding="utf-8").splitlines():
-        found = _COUNT.search(line.partition("#")[2]) if line.startswith("train:") else None
-        if found:
-            return int(found[1].replace(",", ""))
     raise ValueError(
         f"{data}: its training pictures are not here ({layout.missing('train')[0]}), so the cost is"
         " unknown"
     )
+
+
+def _said(file: Path) -> int | None:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        found = _COUNT.search(line.partition("#")[2]) if line.startswith("train:") else None
+        if found:
+            return int(found[1].replace(",", ""))
+    return None
 
 
 def report(
@@ -204,6 +222,11 @@ def report(
     except ValueError as error:
         return f"GPU hours: not estimated. {error}"
     lines = [f"GPU hours, estimated and not measured: {_hours(cost.hours)} for {cost.runs} runs"]
+    if not _has_gpu():
+        lines.append(
+            "  this machine has no GPU: on its CPU it takes many times as long, and `study run`"
+            " says how long after the first epoch"
+        )
     for share in cost.shares:
         low, high = share.gflops
         size = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
@@ -228,7 +251,7 @@ def table(tflops: float = TFLOPS) -> str:
     ]
     for path in (path for path in plans() if path.stem.startswith("table")):
         plan = load(path)
-        cost = estimate(plan, tflops)
+        cost = estimate(plan, tflops, stated=True)
         data = ", ".join(Path(name).stem for name in plan.data)
         rows.append(
             f"| `{path.stem}` | {len(plan.arms)} | {data} | {len(plan.seeds)} | {cost.runs} |"
@@ -237,7 +260,15 @@ def table(tflops: float = TFLOPS) -> str:
     return "\n".join(rows)
 
 
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def _hours(hours: float) -> str:
     """Two significant digits: the assumption carries no more."""
+    if hours < 0.1:
+        return "under 0.1"
     digits = float(f"{hours:.2g}")
     return f"{digits:,.0f}" if digits >= 10 else f"{digits:g}"

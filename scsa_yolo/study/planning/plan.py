@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scsa_yolo.study.planning.file import PlanError, check_plain, named, read_yaml, shown
 from scsa_yolo.support.files import canonical
 
 __all__ = [
@@ -62,15 +61,13 @@ _KEYS = (
     "accept",
 )
 _REQUIRED = ("name", "models", "data", "arms", "control", "seeds", "train")
+# NumPy takes seeds of 32 bits, and Ultralytics adds a process's number to them.
+_LAST_SEED = 2**32 - 1001
+_MOST_REPEATS = 100
+_LONGEST = 200  # characters of a run's name: file systems allow 255 bytes for it and its suffix
 _NAME = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*"
 )  # no "__", which joins the parts of a run's id
-
-
-class PlanError(ValueError):
-    """A plan that cannot be run as it is; the message is one line that names the key and what is
-    known.
-    """
 
 
 @dataclass(frozen=True)
@@ -162,34 +159,11 @@ def load(path: str | Path) -> Plan:
         raise FileNotFoundError(
             f"there is no plan '{file}'. Type: scsa-yolo study init {file.name or 'plan.yaml'}"
         )
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_Loader)
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{file}: not a text file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else str(file)
-        raise PlanError(
-            f"{where}: no valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
-    try:
-        return parse(content)
-    except PlanError as error:
-        raise PlanError(f"{file}: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that comes twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                mark = node.value[i][0].start_mark
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} comes twice", mark
-                )
-        return super().construct_mapping(node, deep=deep)
+    content = read_yaml(file)
+    with named(file):
+        plan = parse(content)
+        plan_hash(plan)
+    return plan
 
 
 def parse(content: Any) -> Plan:
@@ -200,8 +174,9 @@ def parse(content: Any) -> Plan:
     """
     if not isinstance(content, Mapping):
         raise PlanError(
-            f"a plan is a mapping with the keys {', '.join(_REQUIRED)}, got {_shown(content)}"
+            f"a plan is a mapping with the keys {', '.join(_REQUIRED)}, got {shown(content)}"
         )
+    check_plain(content)
     known_keys(content, _KEYS, "plan")
     missing = [key for key in _REQUIRED if content.get(key) is None]
     if missing:
@@ -212,10 +187,12 @@ def parse(content: Any) -> Plan:
     arms = _arms(content["arms"])
     seeds = _seeds(content["seeds"])
     metrics = _metrics(content.get("metrics", list(_SIZES)))
+    models, data = _files(content["models"], "models"), _files(content["data"], "data")
+    _check_length(models, data, arms)
     return Plan(
         name=_name(content["name"], "name"),
-        models=_files(content["models"], "models"),
-        data=_files(content["data"], "data"),
+        models=models,
+        data=data,
         arms=arms,
         control=_choice(content["control"], tuple(arms), "control"),
         seeds=seeds,
@@ -237,7 +214,7 @@ def plan_hash(plan: Plan) -> str:
     """
     try:
         text = canonical(plan.raw)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise PlanError(f"the plan holds a value that JSON cannot: {error}") from error
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -251,7 +228,7 @@ def known_keys(content: Mapping[Any, Any], known: Collection[str], where: str) -
     for key in content:
         if key not in known:
             raise PlanError(
-                f"{where}: unknown key {key!r}.{hint(key, known)} Known: {', '.join(known)}"
+                f"{where}: unknown key {shown(key)}.{hint(key, known)} Known: {', '.join(known)}"
             )
 
 
@@ -261,30 +238,35 @@ def hint(name: Any, known: Collection[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _name(value: Any, key: str) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not _NAME.fullmatch(value) or len(value) > _LONGEST:
         raise PlanError(
             f"{key}: a name is letters, digits, '.', '-' and single '_', such as scsa-w9, got"
-            f" {_shown(value)}"
+            f" {shown(value)}"
         )
     return value
 
 
 def _mapping(value: Any, key: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise PlanError(f"{key}: must be a mapping, got {_shown(value)}")
+        raise PlanError(f"{key}: must be a mapping, got {shown(value)}")
     return value
 
 
 def _choice(value: Any, choices: tuple[str, ...], key: str) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise PlanError(f"{key}: must be one of {', '.join(choices)}, got {_shown(value)}")
+        raise PlanError(f"{key}: must be one of {', '.join(choices)}, got {shown(value)}")
     return value
+
+
+def _check_length(models: Sequence[str], data: Sequence[str], arms: Collection[str]) -> None:
+    parts = ([Path(m).stem for m in models], [Path(d).stem for d in data], list(arms))
+    longest = [max(names, key=len) for names in parts]
+    if sum(map(len, longest)) > _LONGEST:
+        raise PlanError(
+            f"arms: a run is named after its model, data and arm, and {shown('__'.join(longest))}"
+            f" is too long for a file's name; use at most {_LONGEST} characters together"
+        )
 
 
 def _texts(value: Any, key: str, least: int = 1) -> tuple[str, ...]:
@@ -293,10 +275,10 @@ def _texts(value: Any, key: str, least: int = 1) -> tuple[str, ...]:
         or len(value) < least
         or not all(isinstance(v, str) and v for v in value)
     ):
-        raise PlanError(f"{key}: must be a list of names, got {_shown(value)}")
+        raise PlanError(f"{key}: must be a list of names, got {shown(value)}")
     twice = next((v for i, v in enumerate(value) if v in value[:i]), None)
     if twice is not None:
-        raise PlanError(f"{key}: {twice!r} comes twice")
+        raise PlanError(f"{key}: {shown(twice)} comes twice")
     return tuple(value)
 
 
@@ -307,8 +289,8 @@ def _files(value: Any, key: str) -> tuple[str, ...]:
         _name(stem, key)  # becomes part of the names of files
         if stem in stems[:i]:
             raise PlanError(
-                f"{key}: two are called {stem!r}, and runs are named after them; rename one of the"
-                " files"
+                f"{key}: two are called {shown(stem)}, and runs are named after them; rename one of"
+                " the files"
             )
     return names
 
@@ -317,7 +299,7 @@ def _arms(value: Any) -> dict[str, Arm]:
     if not isinstance(value, Mapping) or not value:
         raise PlanError(
             "arms: must be a mapping such as {stock: {}, scsa: {attention: SCSA}}, got"
-            f" {_shown(value)}"
+            f" {shown(value)}"
         )
     return {_name(name, "arms"): _arm(name, content) for name, content in value.items()}
 
@@ -330,7 +312,7 @@ def _arm(name: str, content: Any) -> Arm:
     )
     for key in ("attention", "scale", "pretrained"):
         if content.get(key) is not None and not isinstance(content[key], str):
-            raise PlanError(f"{where}.{key}: must be a text, got {_shown(content[key])}")
+            raise PlanError(f"{where}.{key}: must be a text, got {shown(content[key])}")
     if content.get("attention") is None:
         idle = next((key for key in ("options", "slot", "start", "rows") if key in content), None)
         if idle is not None:
@@ -341,18 +323,33 @@ def _arm(name: str, content: Any) -> Arm:
     )
     if reserved is not None:
         raise PlanError(f"{where}.options: write {reserved} beside options, not inside")
+    _check_rows(content.get("rows"), f"{where}.rows")
     return Arm(name, **{**content, "options": dict(options)})
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
-    fine = (
-        isinstance(value, list)
-        and value
-        and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
-    )
-    if not fine or min(value) < 0:
+def _check_rows(value: Any, where: str) -> None:
+    """Check the form of ``rows``: layer numbers, or layer numbers with options of their own."""
+    if value is None:
+        return
+    numbers = list(value) if isinstance(value, (list, Mapping)) else []
+    whole = [isinstance(v, int) and not isinstance(v, bool) for v in numbers]
+    if not numbers or not all(whole):
+        example = f"[{value}]" if isinstance(value, int) else "[2, 4]"
         raise PlanError(
-            f"seeds: must be a list of whole numbers from 0, such as [0, 1, 2], got {_shown(value)}"
+            f"{where}: must be a list of layer numbers such as {example}, or a mapping such as"
+            f" {{2: {{window: 9}}}}, got {shown(value)}"
+        )
+    if isinstance(value, Mapping):
+        for number, options in value.items():
+            _mapping(options, f"{where}.{number}")
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    fine = isinstance(value, list) and value and all(_is_seed(seed) for seed in value)
+    if not fine:
+        raise PlanError(
+            f"seeds: must be a list of whole numbers from 0 to {_LAST_SEED}, such as [0, 1, 2],"
+            f" got {shown(value)}"
         )
     twice = sorted({v for i, v in enumerate(value) if v in value[:i]})
     if twice:
@@ -363,20 +360,27 @@ def _seeds(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
+def _is_seed(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_SEED
+
+
 def _repeats(value: Any, arms: Mapping[str, Arm], seeds: tuple[int, ...]) -> Repeats | None:
     if value is None:
         return None
     content = _mapping(value, "repeats")
     known_keys(content, ("arm", "seed", "times"), "repeats")
     arm = _choice(content.get("arm"), tuple(arms), "repeats.arm")
-    if content.get("seed") not in seeds or isinstance(content.get("seed"), bool):
+    if not _is_seed(content.get("seed")) or content["seed"] not in seeds:
         raise PlanError(
             f"repeats.seed: must be one of {', '.join(map(str, seeds))}, got"
-            f" {_shown(content.get('seed'))}"
+            f" {shown(content.get('seed'))}"
         )
     times = content.get("times", 1)
-    if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-        raise PlanError(f"repeats.times: must be a whole number from 1, got {_shown(times)}")
+    whole = isinstance(times, int) and not isinstance(times, bool)
+    if not whole or not 1 <= times <= _MOST_REPEATS:
+        raise PlanError(
+            f"repeats.times: must be a whole number from 1 to {_MOST_REPEATS}, got {shown(times)}"
+        )
     return Repeats(arm, content["seed"], times)
 
 
@@ -385,7 +389,7 @@ def _metrics(value: Any) -> tuple[str, ...]:
     for name in names:
         if name not in METRICS:
             raise PlanError(
-                f"metrics: unknown {name!r}.{hint(name, METRICS)} Known: {', '.join(METRICS)}"
+                f"metrics: unknown {shown(name)}.{hint(name, METRICS)} Known: {', '.join(METRICS)}"
             )
     return names
 
@@ -399,7 +403,7 @@ def _verdict(value: Any) -> dict[str, Any]:
         real = isinstance(number, (int, float)) and not isinstance(number, bool)
         if not real or not least <= number <= most:
             raise PlanError(
-                f"verdict.{key}: must be a number from {least:g} to {most:g}, got {_shown(number)}"
+                f"verdict.{key}: must be a number from {least:g} to {most:g}, got {shown(number)}"
             )
     _choice(rules["interval"], INTERVALS, "verdict.interval")
     return rules

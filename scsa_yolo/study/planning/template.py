@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["TEMPLATE"]
+import re
+
+__all__ = ["TEMPLATE", "template"]
 
 TEMPLATE = """\
 # A study: the same training with different things in the residual units, seed by seed.
@@ -12,7 +14,7 @@ TEMPLATE = """\
 #     scsa-yolo study run THIS.yaml        does them; type it again after an interruption
 #     scsa-yolo study report runs/study/NAME
 
-name: demo
+name: my-study
 
 # Model YAMLs that arms start from: names as for `yolo`, or paths.
 models: [yolov8n.yaml]
@@ -33,7 +35,8 @@ arms:
 # The arm that the others are compared with.
 control: stock
 
-# Every arm runs with every seed. An exact test of one arm at p <= 0.05 needs 6 seeds, of several arms more.
+# Every arm runs with every seed. One arm on one data set at p <= 0.05 needs 6 seeds at least; several arms, models or
+# data sets need more (`study check` says how many). No verdict is given before the last run has its record.
 seeds: [0, 1, 2, 3, 4, 5]
 
 # Optional: the same run again, which shows how much two equal runs differ.
@@ -46,6 +49,7 @@ train:
   batch: 16
   optimizer: SGD # "auto" would choose optimizer and learning rate by the number of steps
   lr0: 0.01
+  patience: 0 # no early stop: every run trains the same number of epochs; so it is without this line
 
 # Scores on the split below, as `scsa-yolo evaluate` measures them; verdicts are about the primary one.
 metrics: [AP, AP50, AP75, AP_small, AP_medium, AP_large]
@@ -61,3 +65,9 @@ verdict: {alpha: 0.05, margin: 0.005, interval: bca, confidence: 0.95}
 # Optional: errors of `scsa-yolo data check` that shall not stop a run.
 # accept: [box-degenerate]
 """
+
+
+def template(name: str) -> str:
+    """Return the plan under a name: that of its file, so that its study's folder is its own."""
+    letters = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")
+    return TEMPLATE.replace("name: my-study\n", f"name: {letters or 'my-study'}\n", 1)

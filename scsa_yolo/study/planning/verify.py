@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from scsa_yolo.study.planning.arms import arm_yaml
-from scsa_yolo.study.planning.plan import Plan, PlanError, hint
+from scsa_yolo.study.planning.file import PlanError, shown
+from scsa_yolo.study.planning.freezing import check_freeze
+from scsa_yolo.study.planning.plan import Plan, hint
+from scsa_yolo.study.planning.weights import check_weights
 from scsa_yolo.study.records.facts import fingerprint
 from scsa_yolo.support.files import write_json
 
@@ -36,6 +39,7 @@ _OWN = {
     "cfg": "write its arguments here, so that the plan's hash holds them",
     "time": "runs would differ with the speed of the machine; write epochs",
 }
+_MOST = {"epochs": 100_000, "batch": 100_000, "imgsz": 16_384}  # more is a slip
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,15 @@ class DataSet:
     problems: tuple[str, ...]
 
 
-def verify(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
+def verify(
+    plan: Plan, say: Callable[[str], None] = print
+) -> dict[tuple[str, str], tuple[str, str]]:
     """Check all names but those of data sets; return file name and text of the model YAML by model
     and arm.
+
+    Args:
+        plan: The plan.
+        say: Called with a line before a file is opened that could run code.
 
     Raises:
         PlanError: With the key, and what is known.
@@ -67,13 +77,10 @@ def verify(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
     require_faster_coco_eval()  # now, not after hours of training
     check_arguments(plan.train)
     _check_accept(plan.accept)
-    for key, value in {
-        "train.pretrained": plan.train.get("pretrained"),
-        **{f"arms.{arm.name}.pretrained": arm.pretrained for arm in plan.arms.values()},
-    }.items():
-        if isinstance(value, str) and not Path(value).is_file():
-            raise PlanError(f"{key}: there is no file '{value}'")
-    return model_yamls(plan)
+    check_weights(plan, say)
+    models = model_yamls(plan)
+    check_freeze(plan, models)
+    return models
 
 
 def check_arguments(train: Mapping[str, Any]) -> None:
@@ -90,17 +97,23 @@ def check_arguments(train: Mapping[str, Any]) -> None:
         if key not in DEFAULT_CFG_DICT:
             known = sorted(set(DEFAULT_CFG_DICT) - set(_OWN))
             raise PlanError(
-                f"train: Ultralytics has no argument {key!r}.{hint(key, known)} Known:"
+                f"train: Ultralytics has no argument {shown(key)}.{hint(key, known)} Known:"
                 f" {', '.join(known)}"
             )
         try:
             check_cfg({key: value})
         except (TypeError, ValueError) as error:
             raise PlanError(f"train.{key}: {' '.join(str(error).split())}") from error
+        if isinstance(DEFAULT_CFG_DICT[key], str) and not isinstance(value, (str, type(None))):
+            raise PlanError(f"train.{key}: must be a text, got {shown(value)}")
     for key in ("epochs", "batch", "imgsz"):
         value = train.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise PlanError(f"train.{key}: a plan says it, as a whole number from 1, got {value!r}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not 1 <= value <= _MOST[key]:
+            raise PlanError(
+                f"train.{key}: a plan says it, as a whole number from 1 to {_MOST[key]:,}, got"
+                f" {shown(value)}"
+            )
 
 
 def _check_accept(codes: tuple[str, ...]) -> None:
@@ -110,7 +123,7 @@ def _check_accept(codes: tuple[str, ...]) -> None:
     for code in codes:
         if code not in errors:
             raise PlanError(
-                f"accept: no finding {code!r} stops a run.{hint(code, errors)} Known:"
+                f"accept: no finding {shown(code)} stops a run.{hint(code, errors)} Known:"
                 f" {', '.join(errors)}"
             )
 

@@ -28,7 +28,7 @@ from scsa_yolo.study.reporting.wording import (
     span,
 )
 
-__all__ = ["answers", "rules"]
+__all__ = ["answers", "headline", "rules", "state"]
 
 
 def answers(evidence: Evidence, findings: list[Finding]) -> list[Block]:
@@ -43,7 +43,7 @@ def answers(evidence: Evidence, findings: list[Finding]) -> list[Block]:
     blocks: list[Block] = [
         Heading(1, f"Study {plan.name}"),
         Text((Mark("Question."), f" Against {plan.control}, {ask}")),
-        Text((Mark("State."), f" {_state(evidence)}")),
+        Text((Mark("State."), f" {state(evidence)}")),
     ]
     for finding in findings:
         if len(findings) > 1:
@@ -52,7 +52,8 @@ def answers(evidence: Evidence, findings: list[Finding]) -> list[Block]:
     return [*blocks, Heading(3, "Arms"), _arms(evidence, findings)]
 
 
-def _state(evidence: Evidence) -> str:
+def state(evidence: Evidence) -> str:
+    """Return how many of the planned runs are there."""
     states = Counter(record["status"] for record in evidence.records.values())
     waiting = len(evidence.runs) - len(evidence.records)
     text = f"{states['done']} of {count(len(evidence.runs), 'planned run')} finished"
@@ -70,13 +71,18 @@ def _answer(evidence: Evidence, finding: Finding) -> list[Block]:
     if not finding.comparisons:
         return [Text("The plan has no arm besides the control, so there is nothing to compare.")]
     if not finding.values[control]:
-        reason = f"No finished run of {control} gave {evidence.plan.primary}: nothing is claimed."
-        return [Text((Mark("No evidence."), f" {reason}"))]
-    first = [Text((Mark("Answer."), f" {_headline(evidence, finding)}"))]
+        return [Text((Mark("No evidence."), f" {headline(evidence, finding)}"))]
+    first = [Text((Mark("Answer."), f" {headline(evidence, finding)}"))]
     return [*first, Items([_sentence(evidence, finding, arm) for arm in finding.comparisons])]
 
 
-def _headline(evidence: Evidence, finding: Finding) -> str:
+def headline(evidence: Evidence, finding: Finding) -> str:
+    """Return the answer for one model and data set in a sentence or two."""
+    if not finding.values[evidence.plan.control]:
+        name = evidence.plan.control
+        return f"No finished run of {name} gave {evidence.plan.primary}: nothing is claimed."
+    if not finding.comparisons:
+        return "The plan has no arm besides the control, so there is nothing to compare."
     said = {
         arm: verdict for arm, verdict in finding.verdicts.items() if arm not in finding.references
     }

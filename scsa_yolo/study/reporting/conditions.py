@@ -11,8 +11,19 @@ from scsa_yolo.study.reporting.wording import count, listed
 
 __all__ = ["as_mapping", "conditions", "doubtful", "epochs", "unlike"]
 
-# Of a run's arguments, what an arm or a run has for itself.
-_OWN_ARGUMENTS = ("seed", "pretrained", "name", "project", "save_dir", "model", "data", "device")
+# Of a run's arguments, what an arm or a run has for itself. `freeze` is the plan's; a record has it
+# written out by layers, without the arm's attention.
+_OWN_ARGUMENTS = (
+    "seed",
+    "pretrained",
+    "name",
+    "project",
+    "save_dir",
+    "model",
+    "data",
+    "device",
+    "freeze",
+)
 # Arguments of the machine: they change how fast a run is, not what it computes.
 _MACHINE = ("workers", "cache")
 _MOST = 3  # differences that a sentence lists

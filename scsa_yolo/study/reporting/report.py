@@ -10,11 +10,12 @@ from scsa_yolo.study.reporting import answers, provenance, sections
 from scsa_yolo.study.reporting import as_html as html
 from scsa_yolo.study.reporting import as_markdown as markdown
 from scsa_yolo.study.reporting.as_csv import as_csv
+from scsa_yolo.study.reporting.as_text import as_text
 from scsa_yolo.study.reporting.evidence import collect
 from scsa_yolo.study.reporting.findings import find
 from scsa_yolo.support.files import write_texts
 
-__all__ = ["report"]
+__all__ = ["make", "report"]
 
 
 def report(folder: str | Path, output: str | Path | None = None) -> Path:
@@ -35,6 +36,11 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
             report stay as they were.
         ImportError: scipy or matplotlib is missing.
     """
+    return make(folder, output)[0]
+
+
+def make(folder: str | Path, output: str | Path | None = None) -> tuple[Path, str]:
+    """Do as `report`, and return the path with the answer as text for a terminal."""
     folder = Path(folder)
     evidence = collect(folder)
     findings = find(evidence)
@@ -53,4 +59,4 @@ def report(folder: str | Path, output: str | Path | None = None) -> Path:
     target = folder if output is None else Path(output)
     target.mkdir(parents=True, exist_ok=True)
     write_texts({target / name: text for name, text in texts.items()})
-    return target / "report.html"
+    return target / "report.html", as_text(evidence, findings)

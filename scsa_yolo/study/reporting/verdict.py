@@ -151,19 +151,18 @@ def _family(
 
 def decide(p: float | None, comparison: Comparison, rules: Rules) -> str:
     """Return the verdict on one comparison, given its p after correction."""
-    interval = comparison.interval(rules.interval)
     certain = p is not None and p <= rules.alpha and not _is_tiny(comparison)
-    if certain and interval is not None:
+    if certain and (interval := comparison.interval(rules.interval)) is not None:
         if interval[0] > 0:
             return IMPROVES
         if interval[1] < 0:
             return HARMS
     # BCa never leaves the range of the values: alone it would find any three close seeds
     # equivalent. The studentized interval follows a tail that the t interval does not see.
-    needed = (comparison.t, interval, comparison.bootstrap_t.interval)
-    if all(_within(found, rules.margin) for found in needed):
-        return NO_DIFFERENCE
-    return UNDECIDED
+    if not _within(comparison.t, rules.margin):
+        return UNDECIDED
+    needed = (comparison.interval(rules.interval), comparison.bootstrap_t.interval)
+    return NO_DIFFERENCE if all(_within(i, rules.margin) for i in needed) else UNDECIDED
 
 
 def _is_tiny(comparison: Comparison) -> bool:

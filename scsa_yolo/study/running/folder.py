@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scsa_yolo.study.planning.file import named
 from scsa_yolo.study.planning.plan import Plan, load, plan_hash
 from scsa_yolo.study.planning.schedule import Run, schedule
 from scsa_yolo.study.planning.verify import DataSet, data_set, verify
@@ -120,13 +121,15 @@ def open_study(
         RecordError: A record is damaged or of another plan.
     """
     plan = load(plan_path)
-    models = verify(plan)
+    with named(plan_path):
+        models = verify(plan, say)
     place = Path(folder if folder is not None else default_folder(plan)).resolve()
     try:
         with hold(place / ".lock"):
             _keep_plan(Path(plan_path), plan, place)
             records = {record["id"]: record for record in load_all(place, plan_hash(plan))}
-            data = {name: data_set(plan, name, place, say) for name in plan.data}
+            with named(plan_path):
+                data = {name: data_set(plan, name, place, say) for name in plan.data}
             _same_data(records, data)
             yield Study(plan, place, schedule(plan), records, data, models, device, threads, say)
     except Locked as error:

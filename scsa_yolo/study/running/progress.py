@@ -16,6 +16,9 @@ from scsa_yolo.study.running.training import epochs_of
 
 __all__ = ["Progress", "duration"]
 
+# Seconds between two lines off a terminal: where an epoch has ended, and where none has.
+_OFTEN, _SELDOM = 30.0, 240.0
+
 
 def duration(seconds: float) -> str:
     """Return 42 s, 3 min 10 s, 2 h 05 min or 3 d 4 h."""
@@ -50,6 +53,7 @@ class Progress:
     finished: int = 0
     _since: dict[str, tuple[Run, float, int]] = field(default_factory=dict, repr=False)
     _status: str = ""
+    _shown: tuple[float, str] = (0.0, "")  # when the last line off a terminal was, and its epochs
 
     def learn(self, record: dict[str, Any]) -> None:
         """Take the time that a run took from its record."""
@@ -65,6 +69,11 @@ class Progress:
         """Note that a run starts now."""
         done = len(epochs_of(self.folder / "work" / run.id))
         self._since[run.id] = (run, time.monotonic(), done)
+        if not sys.stderr.isatty():
+            number = min(self.total, self.finished + len(self._since))
+            again = f"goes on after epoch {done}" if done else "begins"
+            self.say(f"run {number} of {self.total}: {run.arm} seed {run.seed} {again}")
+            self._shown = (time.monotonic(), "")
 
     def stop(self, run: Run) -> None:
         """Note that a run has ended, with or without a record."""
@@ -108,23 +117,31 @@ class Progress:
         print(line, flush=True)
 
     def show(self, waiting: list[Run]) -> None:
-        """Bring the status line up to date; nothing where stderr is no terminal."""
-        if not self._since or not sys.stderr.isatty():
+        """Bring the status line up to date; off a terminal, print one now and then."""
+        if not self._since:
             return
-        parts = []
-        for run, _, _ in self._since.values():
-            done = len(epochs_of(self.folder / "work" / run.id))
-            doing = f"epoch {done + 1}/{self.epochs}" if done < self.epochs else "measuring"
-            parts.append(f"{run.arm} seed {run.seed} {doing}")
-        number = min(self.total, self.finished + len(parts))
-        left = self.left(waiting)
-        text = (
-            f"run {number} of {self.total}: {'; '.join(parts)};"
-            f" {'' if left is None else duration(left) + ' left'}"
-        )
+        doing = "; ".join(self._doing(run) for run, _, _ in self._since.values())
+        if not sys.stderr.isatty():
+            since = time.monotonic() - self._shown[0]
+            if since >= (_OFTEN if doing != self._shown[1] else _SELDOM):
+                self._shown = (time.monotonic(), doing)
+                print(self._line(doing, waiting), flush=True)
+            return
+        line = self._line(doing, waiting)
         self._wipe()
-        self._status = text.rstrip("; ")[: shutil.get_terminal_size().columns - 1]
+        self._status = line[: shutil.get_terminal_size().columns - 1]
         print(self._status, end="", file=sys.stderr, flush=True)
+
+    def _doing(self, run: Run) -> str:
+        done = len(epochs_of(self.folder / "work" / run.id))
+        what = f"epoch {done + 1}/{self.epochs}" if done < self.epochs else "measuring"
+        return f"{run.arm} seed {run.seed} {what}"
+
+    def _line(self, doing: str, waiting: list[Run]) -> str:
+        number = min(self.total, self.finished + len(self._since))
+        left = self.left(waiting)
+        rest = "" if left is None else f"; {duration(left)} left"
+        return f"run {number} of {self.total}: {doing}{rest}"
 
     def _wipe(self) -> None:
         if self._status:

@@ -21,8 +21,16 @@ from scsa_yolo.support.files import write_json, write_text
 
 __all__ = ["State", "epochs_of", "train"]
 
-# What the study decides, besides model, data, seed, project and name.
-FIXED = {"deterministic": True, "exist_ok": True, "plots": False, "val": True, "verbose": False}
+# What the study decides, besides model, data, seed, project and name. A plan may say another
+# patience; 0 has all runs train the same number of epochs.
+FIXED = {
+    "patience": 0,
+    "deterministic": True,
+    "exist_ok": True,
+    "plots": False,
+    "val": True,
+    "verbose": False,
+}
 
 
 @dataclass
@@ -110,10 +118,16 @@ def where_it_stands(work: Path, epochs: int, weights: str) -> tuple[str, int]:
 
 
 def _checkpoint(path: Path) -> dict[str, Any] | None:
-    from ultralytics.utils.patches import torch_load
+    """Return what a checkpoint holds; under ``ULTRALYTICS_SAFE_LOAD=1`` none that could run code.
 
+    The loader is the one that training and measuring use, so all of them obey the switch.
+    """
+    from ultralytics.nn.tasks import torch_safe_load
+
+    if not path.is_file():  # the loader would look for it on the network
+        return None
     try:
-        found = torch_load(path, map_location="cpu")
+        found, _ = torch_safe_load(str(path))
     except Exception:  # noqa: BLE001  not there, or cut short in any way
         return None
     return (
