@@ -30,6 +30,7 @@ from scsa_yolo.evaluation.predict import (
     run_model,
 )
 from scsa_yolo.evaluation.result import Evaluation, Row
+from scsa_yolo.support.text import printable
 
 __all__ = ["RULES", "evaluate"]
 
@@ -195,7 +196,8 @@ def _side_notes(ground: GroundTruth, truths: list[Truth]) -> Iterable[str]:
     if not ground.side:
         yield "no side file belongs to these pictures, so no box was ignored"
         return
-    read = ", ".join(_shown(file.path, ground.layout.root) for file in ground.side.files)
+    names = [_shown(file.path, ground.layout.root) for file in ground.side.files]
+    read = printable(", ".join(names))
     counts = ignored_counts(truths)
     ignored = [f"{number} {reason} ({_rule(reason, truths)})" for reason, number in counts.items()]
     yield f"side file {read}; boxes to ignore: {', '.join(ignored) or 'none'}"
@@ -265,6 +267,7 @@ def _describe_data(ground: GroundTruth, truths: list[Truth]) -> dict[str, Any]:
         "boxes": sum(len(truth.classes) for truth in truths),
         "classes": [name for number, name in layout.names.items() if number in present],
         "absent_classes": [name for number, name in layout.names.items() if number not in present],
+        "side_files": [printable(_shown(file.path, layout.root)) for file in ground.side.files],
         "ignored": ignored_counts(truths),
     }
 

@@ -77,8 +77,8 @@ class Evaluation:
     Attributes:
         model: ``name``, ``path``, ``sha256``.
         data: ``name``, ``yaml``, ``split``, ``sources``, ``fingerprint``, ``images``, ``boxes``,
-            ``classes`` (those with a labelled box), ``absent_classes``, ``ignored`` (boxes to
-            ignore by reason).
+            ``classes`` (those with a labelled box), ``absent_classes``, ``side_files`` (those that
+            were read), ``ignored`` (boxes to ignore by reason).
         settings: What the validator ran with.
         versions: Of the packages involved.
         rows: The scores.

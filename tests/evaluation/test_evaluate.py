@@ -152,6 +152,8 @@ def test_agrees_with_ultralytics_own_run(
     assert result.data["classes"] == ["car", "person"]
     assert result.data["absent_classes"] == ["bus"]
     assert result.data["ignored"] == {"region": 24}
+    assert result.data["side_files"] == ["side/val.jsonl"]
+    assert "side file side/val.jsonl; boxes to ignore: 24 region" in "\n".join(result.notes)
     assert result.settings["max_det"] == 500
     with pytest.raises(KeyError, match="visdrone"):
         result.overall("voc")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from scsa_yolo.datasets.layout.dataset import image_suffixes
 from scsa_yolo.datasets.layout.labels import Labels, read_labels
@@ -103,22 +103,36 @@ def _inspect_picture(report: PictureReport, pixels: bool) -> None:
             report.add("image-missing", path)
             return
         require_regular(path)
-        if missing := _needs(path):
-            report.add("image-format", path, missing)
-            return
         with warnings.catch_warnings():
             # PIL's, on huge pictures and odd EXIF: not errors of the data
             warnings.simplefilter("ignore")
-            with open_image(path) as picture:
+            with _open(path) as picture:
                 report.width, report.height = picture.size
+                ends = _ends(path, picture)
                 _inspect_header(report, picture)
-                if pixels or not _ends(path, picture):  # such a JPEG Ultralytics decodes too
+                if not ends:
+                    report.add("image-end", path)
+                if pixels or not ends:  # a JPEG without its end mark Ultralytics decodes too
                     _decode(report, picture)
             if picture.format == "PNG":
                 _verify(path)
     except PIL_ERRORS as error:
         report.width = report.height = 0
-        report.add("image-unreadable", path, _reason(path, error))
+        if missing := _needs(path, error):
+            report.add("image-format", path, missing)
+        else:
+            report.add("image-unreadable", path, _reason(path, error))
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a picture; HEIC by the package that Ultralytics uses for it, where it is installed."""
+    try:
+        return open_image(path)
+    except UnidentifiedImageError:
+        if _brand(path) not in _HEIC or importlib.util.find_spec("pi_heif") is None:
+            raise
+        importlib.import_module("pi_heif").register_heif_opener()
+        return open_image(path)
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -127,13 +141,11 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error).split(" '/")[0] or type(error).__name__
 
 
-def _needs(path: Path) -> str | None:
+def _needs(path: Path, error: Exception) -> str | None:
     """Say what is missing for a format that not every installation reads; None if nothing is."""
-    brand = _brand(path)
-    if brand in _HEIC and importlib.util.find_spec("pi_heif") is None:
-        return "HEIC: this format needs pi-heif (pip install pi-heif), or save it as JPEG"
+    brand = _brand(path) if isinstance(error, UnidentifiedImageError) else b""
     if brand in _HEIC:
-        importlib.import_module("pi_heif").register_heif_opener()
+        return "HEIC: this format needs pi-heif (pip install pi-heif), or save it as JPEG"
     if brand in _AVIF and not features.check("avif"):
         return "AVIF: this format needs Pillow 11.3 or newer with AVIF, or save it as JPEG"
     return None
@@ -160,15 +172,13 @@ def _inspect_header(report: PictureReport, picture: Image.Image) -> None:
         report.add("image-suffix", path, f"is {kind}")
     if min(picture.size) < 10:
         report.add("image-small", path, f"{report.width}x{report.height} px")
-    if deep := _depth(path, picture):
+    if deep := _depth(picture):
         report.add("image-depth", path, deep)
     turn = Image.Image.getexif(picture).get(274, 1)  # PNG's own way to it decodes the pixels
     if turn in range(2, 9):
         report.add("image-turned", path, f"orientation {turn}")
         if turn in (5, 6, 7, 8):
             report.width, report.height = _turned(path, kind, picture.size)
-    if not _ends(path, picture):
-        report.add("image-end", path)
 
 
 def _ends(path: Path, picture: Image.Image) -> bool:
@@ -186,14 +196,14 @@ def _taken() -> frozenset[str]:
     return frozenset(suffix[1:] for suffix in image_suffixes()) | {"jpeg2000"}
 
 
-def _depth(path: Path, picture: Image.Image) -> str | None:
+def _depth(picture: Image.Image) -> str | None:
     """Return how deep a picture's pixels are if Ultralytics makes 8 bits of them."""
     if picture.mode[0] in "IF":
         return picture.mode
     bits: Any = 8
     if picture.format == "PNG":  # PIL calls 16 bits of red, green and blue plain RGB
-        with path.open("rb") as file:
-            bits = file.read(25)[-1]
+        tiles = getattr(picture, "tile", ())
+        bits = 16 if any(";16" in str(tile[3]) for tile in tiles) else 8
     elif picture.format == "TIFF":
         bits = picture.tag_v2.get(258, 8)  # type: ignore[attr-defined]
     deepest = max(bits) if isinstance(bits, tuple) else bits
