@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from scsa_yolo.host import autoload, register, registered, unregister
 
 if TYPE_CHECKING:
+    from scsa_yolo.adoption import adopt
     from scsa_yolo.attention import (
         PCSA,
         SCSA,
@@ -34,6 +35,7 @@ _LAZY = {
     "SCSA": "scsa_yolo.attention",
     "SMSA": "scsa_yolo.attention",
     "attention_names": "scsa_yolo.attention",
+    "adopt": "scsa_yolo.adoption",
     "create_attention": "scsa_yolo.attention",
     "graft": "scsa_yolo.grafting",
     "inject": "scsa_yolo.injection",
@@ -45,6 +47,7 @@ __all__ = [
     "SCSA",
     "SMSA",
     "__version__",
+    "adopt",
     "attention_names",
     "create_attention",
     "graft",

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from ultralytics.utils import LOGGER
 
-from scsa_yolo.attention import attention_class, attention_names
+from scsa_yolo.attention import Attention, attention_class, attention_names
 from scsa_yolo.blocks import UNTRAINED, IdentityStart, slotted
+from scsa_yolo.blocks.foreign import foreign_options, is_foreign
 from scsa_yolo.support.text import counted
 
 
@@ -25,9 +26,10 @@ def load(
     if not attention:
         return original(self, weights, *args, **kwargs)
     source = (weights.get("ema") or weights["model"]) if isinstance(weights, dict) else weights
-    came = _without_counterpart(self, source, attention)
+    _compare_settings(source, attention)
+    new = _without_counterpart(self, source, attention)
     before = {key: (tensor, _version(tensor)) for key, tensor in _tensors(self).items()}
-    with _hidden(self, came):
+    with _hidden(self, new):
         result = original(self, weights, *args, **kwargs)
     moved = _moved(self, source, before)
     _mark(source, attention, set(moved))
@@ -35,6 +37,47 @@ def load(
     if verbose:
         LOGGER.info(_report(self, attention, moved))
     return result
+
+
+def _compare_settings(source: nn.Module, attention: dict[str, nn.Module]) -> None:
+    """Refuse, or name, attention of the same tensors and other settings.
+
+    Raises:
+        ValueError: An SCSA of another code base would compute something else here.
+    """
+    others = dict(source.named_modules())
+    for name, module in attention.items():
+        ours, theirs = _blended(module), _blended(others.get(name, module))
+        if is_foreign(theirs):
+            _compare_foreign(name, ours, theirs)
+        elif isinstance(ours, Attention) and type(theirs) is type(ours):
+            before, now = theirs.shown_options(), ours.shown_options()
+            if before != now:
+                LOGGER.warning(
+                    f"scsa_yolo: {name} was trained with {before or 'its defaults'} and is now"
+                    f" {now or 'at its defaults'}: its weights may fit and compute something else"
+                )
+                return  # one line: all rows of a model have such options as a rule
+
+
+def _compare_foreign(name: str, ours: nn.Module, theirs: nn.Module) -> None:
+    options = foreign_options(theirs)
+    differ = {
+        key: value
+        for key, value in options.items()
+        if key in ("heads", "window") and getattr(ours, key, value) != value
+    }
+    if differ:
+        written = ", ".join(f"{key}: {value}" for key, value in differ.items())
+        raise ValueError(
+            f"the weights of {name} come from an SCSA of another code base with {differ}: here they"
+            f" would compute something else. Write {{{written}}} as the options of its row, or see"
+            " scsa_yolo.adopt"
+        )
+
+
+def _blended(module: nn.Module) -> nn.Module:
+    return module.attention if isinstance(module, IdentityStart) else module
 
 
 def _without_counterpart(

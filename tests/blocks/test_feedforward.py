@@ -16,7 +16,7 @@ from scsa_yolo.blocks.feedforward import FeedForwardMid, FeedForwardOut
 from scsa_yolo.grafting import graft, layers
 from scsa_yolo.injection import inject
 
-C = 64
+C = 128  # 8.4.108 wants as much for one head of C2PSA
 X = torch.rand(2, C, 9, 7, generator=torch.Generator().manual_seed(1))
 # a stock row, and how many feed-forward units it has
 ROWS = [

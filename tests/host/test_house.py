@@ -23,7 +23,7 @@ FLOORS = (
     ("attention",),
     ("blocks",),
     ("host",),
-    ("grafting", "injection", "complexity", "conformance"),
+    ("adoption", "grafting", "injection", "complexity", "conformance"),
     ("modelfiles", "testing"),
     ("datasets.layout",),
     ("datasets.native", "datasets.demo"),

@@ -185,9 +185,10 @@ def test_remapped_classes_are_no_difference(stock: Any, yolo_log: Any) -> None:
     line = report(yolo_log)
     (theirs,) = yolo_log.matching("Transferred ")
     count = int(theirs.split()[1].split("/")[0])
-    assert line.startswith(
-        f"scsa_yolo: {count} of 355 stock tensors transferred; 6 of them in part"
-    )
+    # The oldest release leaves hidden layers of another width, and so the weights behind them.
+    partly = 6 if count == 355 else 3
+    start = f"scsa_yolo: {count} of 355 stock tensors transferred; {partly} of them in part"
+    assert line.startswith(start)
 
 
 def test_the_same_classes_in_another_order(stock: Any, yolo_log: Any) -> None:
@@ -227,3 +228,29 @@ def test_new_attention_is_marked_until_weights_come() -> None:
     other = detector("yolov8s-scsa.yaml")
     other.load(first)
     assert untrained(other) == 10  # tensors of another width did not come
+
+
+def test_other_options_over_the_same_tensors_are_named(yolo_log: Any) -> None:
+    from scsa_yolo.grafting import graft
+
+    source = detector(graft("yolov8n", "SCSA", heads=4))
+    detector("yolov8n-scsa.yaml").load(source)
+    (line,) = yolo_log.matching("was trained with")
+    assert "model.2.m.0.attn" in line
+    assert "'heads': 4" in line
+
+
+def test_a_foreign_scsa_of_other_heads_is_refused(stock: Any) -> None:
+    from plain_scsa import PlainSCSA
+
+    source = deepcopy(stock)
+    attention = PlainSCSA(16, heads=8)
+    attention.head_num, attention.window_size = 8, 7
+    source.model[2].m[0].attn = attention
+    model = detector("yolov8n-scsa.yaml")
+    before = model.state_dict()["model.0.conv.weight"].clone()
+    with pytest.raises(ValueError, match=r"model\.2\.m\.0\.attn come from an SCSA .*heads: 8"):
+        model.load(source)
+    assert torch.equal(model.state_dict()["model.0.conv.weight"], before)
+    attention.head_num = 1
+    model.load(source)
