@@ -25,14 +25,14 @@ from scsa_yolo.blocks import (
     slotted,
 )
 from scsa_yolo.blocks import units as find_units
+from scsa_yolo.support.packaged import page
 
 # Libraries whose units are a module of their own, imported when a model holds parts of that
 # library.
 LIBRARIES = {"torchvision": "scsa_yolo.blocks.torchvision", "timm": "scsa_yolo.blocks.timm"}
 FAMILIES = (
     "torchvision's ResNet, ResNeXt, Wide ResNet, MobileNetV2, MobileNetV3 and Swin (V1, V2), and"
-    " detectors or segmenters on them; timm's ResNet, RepVGG and RepViT; Ultralytics' blocks. For"
-    " others see docs/inject.md"
+    " detectors or segmenters on them; timm's ResNet, RepVGG and RepViT; Ultralytics' blocks"
 )
 
 Where = str | re.Pattern[str] | Callable[[str, nn.Module], bool]
@@ -120,7 +120,8 @@ def _choose(module: nn.Module, where: Where | None, kind: str) -> list[tuple[str
     if not free and not taken:
         raise ValueError(
             f"{type(module).__name__} has no {'feed-forward' if feed_forward else 'residual'} unit"
-            f" of a known family. Known: {FAMILIES}"
+            f" of a known family. Known: {FAMILIES}."
+            f" For others see {page('inject')}"
         )
     wanted = _matcher(where)
     again = [name for name, unit in taken if wanted(name, unit)]

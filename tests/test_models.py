@@ -19,10 +19,11 @@ from ultralytics.utils import ROOT
 from scsa_yolo.commands.doctor import FLOORS
 from scsa_yolo.complexity import attention_flops, cost, load, without_attention
 from scsa_yolo.grafting import has_units, layers
-from scsa_yolo.host.names import packaged_files, packaged_folder
+from scsa_yolo.host.names import packaged_files
 from scsa_yolo.host.transfer import attention_modules
 from scsa_yolo.modelfiles import catalogue
 from scsa_yolo.modelfiles.catalogue import Entry
+from scsa_yolo.support.packaged import packaged_folder
 
 ENTRIES = [entry for entry in catalogue.entries() if entry.stock]
 SMALLEST = catalogue.select(ENTRIES) + [entry for entry in ENTRIES if "resnet50" in entry.name]

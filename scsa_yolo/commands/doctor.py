@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from scsa_yolo.host.registration import wanted_names
+from scsa_yolo.support.packaged import page
 
 OK, NOTE, WARNING, PROBLEM = "ok", "note", "warning", "problem"
 FLOORS = {"torch": "2.5", "ultralytics": "8.4.108"}  # tests compare them with pyproject.toml
@@ -256,7 +257,8 @@ def names(facts: Mapping[str, Any]) -> Check:
     """Check that the packaged YAMLs are there, and that Ultralytics has no file of the same
     name.
     """
-    from scsa_yolo.host.names import packaged_files, packaged_folder
+    from scsa_yolo.host.names import packaged_files
+    from scsa_yolo.support.packaged import packaged_folder
 
     files = {path.name: path for path in packaged_files().values()}
     models = [path for path in files.values() if packaged_folder("models") in path.parents]
@@ -283,7 +285,7 @@ def model() -> Check:
             "model",
             PROBLEM,
             f"yolov8n-scsa.yaml: {result['failed']}",
-            "see docs/troubleshooting.md",
+            f"see {page('troubleshooting')}",
         )
     if (
         not result["count"] or not result["finite"] or result["off"] > 0.5
@@ -380,11 +382,21 @@ def as_json(found: list[Check]) -> str:
 def _run(code: str) -> dict[str, Any]:
     """Run code in a fresh interpreter in an empty folder; return what it prints last, or ``failed``
     and why.
+
+    Ultralytics writes where it was first imported into its settings. So it gets settings of its
+    own here, lest the user's name a folder that is gone a moment later.
     """
     with tempfile.TemporaryDirectory(prefix="scsa_yolo-") as folder:
-        command = [sys.executable, "-c", code]
+        settings = Path(folder) / "settings"
+        settings.mkdir()
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={**os.environ, "YOLO_CONFIG_DIR": str(settings)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:

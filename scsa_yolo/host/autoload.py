@@ -1,7 +1,8 @@
-"""What the ``torch.backends`` entry point runs. Standard library only, and it cannot raise.
+"""What ``import scsa_yolo`` runs, and the entry point through it. Standard library only, and it
+cannot raise.
 
-An error here would break ``import torch`` for the whole environment, so everything sits in one
-try/except that warns.
+The entry point itself is ``_scsa_yolo_autoload.py`` beside the package. ``main`` keeps its name
+here, because installations of earlier versions call it inside ``import torch``.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ def step_aside(consequence: str, error: Exception) -> None:
     """Warn that something of ours failed. Never raises, not even where warnings are errors."""
     try:
         message = f"scsa_yolo stepped aside, {consequence}: {error!r}. Type: scsa-yolo doctor"
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
-    except Warning as warning:
-        print(f"RuntimeWarning: {warning}", file=sys.stderr)
+        try:
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        except Warning:
+            print(f"RuntimeWarning: {message}", file=sys.stderr)
+    except Exception:  # noqa: BLE001  no place is left to say it
+        pass
 
 
 def switched_on() -> bool:

@@ -93,6 +93,9 @@ def unregister() -> None:
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
         _undo(down_to=0)
+        for module in map(sys.modules.get, _TARGETS):
+            if type(module) is _Watched:
+                module.__class__ = ModuleType
 
 
 def registered() -> bool:
@@ -102,11 +105,14 @@ def registered() -> bool:
 
 def patched_names() -> tuple[str, ...]:
     """Return the names of Ultralytics that are wrapped at this moment, dotted; none before it is
-    imported.
+    imported, and none that other code has replaced since.
     """
-    return tuple(
-        dict.fromkeys(patch.label for patch in _patches)
-    )  # a reloaded module is patched a second time
+    in_force = (
+        patch.label
+        for patch in _patches
+        if patch.owner.__dict__.get(patch.attribute) is patch.wrapper
+    )
+    return tuple(dict.fromkeys(in_force))  # a reloaded module is patched a second time
 
 
 def wanted_names() -> tuple[str, ...]:
@@ -145,10 +151,58 @@ def _patch_name(
     if any(patch.wrapper is original for patch in _patches):
         return
     wrapper = make(original)
-    setattr(owner, attribute, wrapper)
+    _set(owner, attribute, wrapper)
     _patches.append(_Patch(owner, f"{module.__name__}.{dotted}", attribute, original, wrapper))
     if owner is module:
         _replace_everywhere(original, wrapper)
+        _watch_assignments(module)
+
+
+class _Watched(ModuleType):
+    """A module in which a wrapped name that other code replaces is wrapped again.
+
+    Such code often brings a ``parse_model`` of its own, and rows of ours would end in a KeyError.
+    """
+
+    def __setattr__(self, attribute: str, value: Any) -> None:
+        super().__setattr__(attribute, value)
+        _wrap_replacement(self, attribute, value)
+
+
+def _watch_assignments(module: ModuleType) -> None:
+    if type(module) is ModuleType:  # somebody else's kind of module is left alone
+        module.__class__ = _Watched
+
+
+def _wrap_replacement(module: ModuleType, attribute: str, value: Any) -> None:
+    with _lock:
+        label = f"{module.__name__}.{attribute}"
+        make = _TARGETS.get(module.__name__, {}).get(attribute)
+        ours = [patch for patch in _patches if patch.label == label]
+        known = [function for patch in ours for function in (patch.wrapper, patch.original)]
+        put_back = any(value is function for function in known)
+        if make is None or not ours or put_back or not callable(value):
+            return
+        try:
+            _patch_name(module, attribute, make)
+            _say_replaced(label, value)
+        except Exception as error:  # noqa: BLE001  an assignment of other code must not fail
+            step_aside(f"{label} is no longer extended", error)
+
+
+def _set(owner: Any, attribute: str, value: Any) -> None:
+    """Set a name of a module or class ourselves, which a watched module does not look at."""
+    if isinstance(owner, ModuleType):
+        vars(owner)[attribute] = value
+    else:
+        setattr(owner, attribute, value)
+
+
+def _say_replaced(label: str, value: Any) -> None:
+    from ultralytics.utils import LOGGER
+
+    by = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}"
+    LOGGER.info(f"scsa_yolo: {label} was replaced by {by}, which is extended in its turn")
 
 
 def _undo(down_to: int) -> None:
@@ -156,7 +210,7 @@ def _undo(down_to: int) -> None:
     while len(_patches) > down_to:
         patch = _patches.pop()
         if patch.owner.__dict__.get(patch.attribute) is patch.wrapper:
-            setattr(patch.owner, patch.attribute, patch.original)
+            _set(patch.owner, patch.attribute, patch.original)
         _replace_everywhere(patch.wrapper, patch.original)
 
 
@@ -168,7 +222,7 @@ def _replace_everywhere(old: Any, new: Any) -> None:
         if name.split(".")[0] == "ultralytics" and module is not None:
             for attribute, value in list(vars(module).items()):
                 if value is old:
-                    setattr(module, attribute, new)
+                    vars(module)[attribute] = new
 
 
 _finder = PostImportFinder(dict.fromkeys(_TARGETS, _patch_module))

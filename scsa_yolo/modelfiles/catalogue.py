@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from scsa_yolo.host.names import packaged_folder
+from scsa_yolo.support.packaged import packaged_folder
 
 if TYPE_CHECKING:
     from torch import nn

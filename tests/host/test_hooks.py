@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -135,6 +136,64 @@ def test_a_finder_that_asks_all_finders_does_not_loop(arm: Arm) -> None:
     sys.meta_path.insert(1, Asking())
     module = importlib.import_module(NAME)
     assert calls == [module]
+
+
+def test_a_finder_without_find_spec(arm: Arm) -> None:
+    """Finders of the oldest kind have ``find_module`` alone; Python passes them over, as we do."""
+    calls = arm()
+    sys.meta_path.append(object())  # type: ignore[arg-type]
+    finder = sys.meta_path[0]
+    finder.after = {"scsa_yolo_nowhere": calls.append}
+    assert finder.find_spec("scsa_yolo_nowhere") is None
+
+
+def test_one_loader_for_many_modules(
+    arm: Arm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive's loader is shared: a module in between must not be taken for the one watched."""
+    archive = tmp_path / "modules.zip"
+    other = "scsa_yolo_made_up_too"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in (NAME, other, "scsa_yolo_unwatched"):
+            file.writestr(f"{name}.py", "value = 1")
+    calls: list[ModuleType] = []
+    monkeypatch.syspath_prepend(archive)
+    watch = {NAME: calls.append, other: calls.append}
+    sys.meta_path.insert(0, PostImportFinder(watch))
+    for name in (NAME, NAME, other):  # looked up, not imported yet
+        assert importlib.util.find_spec(name) is not None
+    importlib.import_module("scsa_yolo_unwatched")
+    assert not calls
+    second = importlib.import_module(other)
+    first = importlib.import_module(NAME)
+    assert calls == [second, first]
+    assert "exec_module" not in vars(first.__loader__)
+    for name in (other, "scsa_yolo_unwatched"):
+        sys.modules.pop(name)
+
+
+def test_a_loader_that_takes_no_attribute(arm: Arm, tmp_path: Path) -> None:
+    """A loader may be a class, as Python's own for frozen modules is, or be made in C."""
+
+    class Frozen:
+        @staticmethod
+        def create_module(spec: object) -> None:
+            return None
+
+        @staticmethod
+        def exec_module(module: ModuleType) -> None:
+            module.value = 2  # type: ignore[attr-defined]
+
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            return importlib.util.spec_from_loader(name, Frozen) if name == NAME else None
+
+    calls = arm()
+    sys.meta_path.insert(1, Finder())
+    module = importlib.import_module(NAME)
+    assert calls == [module]
+    assert module.value == 2
+    assert module.__spec__.loader is module.__loader__ is Frozen
 
 
 def test_threads_import_at_once(arm: Arm) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "scsa_yolo"
-# What the entry point pulls in: any other import would cost time in every program that imports
+# What the entry point pulls in (its own file: test_entry_point.py): any other import would cost time in every program that imports
 # torch, or break it.
 INSIDE_TORCH = ("autoload", "hooks", "names", "registration")
 # From the ground up. A room imports rooms of a lower floor, and its own; rooms on one floor don't

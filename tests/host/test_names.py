@@ -12,6 +12,7 @@ from ultralytics.nn.tasks import yaml_model_load
 from ultralytics.utils import ROOT, checks
 
 from scsa_yolo.host import names
+from scsa_yolo.support import packaged as packaged_module
 
 pytestmark = pytest.mark.usefixtures("yolo_home", "unsaid")
 
@@ -101,8 +102,8 @@ def test_no_packaged_name_is_a_stock_name() -> None:
 
 def test_every_packaged_yaml_has_a_name_of_its_own() -> None:
     files = [
-        *names.packaged_folder("models").rglob("*.yaml"),
-        *names.packaged_folder("data").glob("*.yaml"),
+        *packaged_module.packaged_folder("models").rglob("*.yaml"),
+        *packaged_module.packaged_folder("data").glob("*.yaml"),
     ]
     assert len({file.name for file in files}) == len(files)
     assert all(names.packaged_files()[file.name] == file for file in files)
@@ -139,5 +140,26 @@ def test_a_strangers_folder_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_pat
     else's.
     """
     (tmp_path / "models").mkdir()
-    monkeypatch.setattr(names, "_PACKAGE", tmp_path / "scsa_yolo")
-    assert names.packaged_folder("models") == tmp_path / "scsa_yolo" / "models"
+    (tmp_path / "scsa_yolo").mkdir()
+    monkeypatch.setattr(packaged_module, "_PACKAGE", tmp_path / "scsa_yolo")
+    assert packaged_module.packaged_folder("models") == tmp_path / "scsa_yolo" / "models"
+
+
+def test_names_that_cannot_be_listed_keep_nobody_from_stock_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError("made to fail")
+
+    monkeypatch.setattr(names, "packaged_files", fail)
+    with pytest.warns(RuntimeWarning, match="names of its own files are unknown.*made to fail"):
+        assert Path(checks.check_file("coco8.yaml")).is_relative_to(ROOT)
+
+
+def test_a_packaged_file_that_is_gone_keeps_nobody_from_a_local_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, yolo_log: Any
+) -> None:
+    monkeypatch.setattr(names, "packaged_files", lambda: {"mine.yaml": tmp_path / "gone.yaml"})
+    Path("mine.yaml").write_text("nc: 1\n")
+    assert checks.check_file("mine.yaml") == "mine.yaml"
+    assert len(yolo_log.matching("not the packaged mine.yaml")) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -215,3 +216,88 @@ def test_the_switch(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not scsa_yolo.registered()
     scsa_yolo.register()  # by hand it still works
     assert scsa_yolo.registered()
+
+
+# Code of somebody else that replaces a wrapped name afterwards
+# ---------------------------------------------------------------
+
+OUR_ROWS = {"nc": 2, "scale": "n", "backbone": [[-1, 1, "C2f_SCSA", [8, True]]], "head": []}
+
+
+def unwrapped(function: Any) -> Any:
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+@pytest.fixture
+def stock_parse_model_again() -> Iterator[None]:
+    """Put stock's function back, which unregister() leaves where somebody replaced it."""
+    before = unwrapped(tasks.parse_model)
+    yield
+    scsa_yolo.unregister()
+    tasks.parse_model = before
+    scsa_yolo.register()
+
+
+def replaced_parse_model(calls: list[list[Any]]) -> Any:
+    """A ``parse_model`` as other packages bring one: stock's, with a line of their own."""
+    stock_parse_model = unwrapped(tasks.parse_model)
+
+    def theirs(d: Any, ch: Any, verbose: bool = True) -> Any:
+        calls.append([row[2] for row in d["backbone"] + d["head"]])
+        return stock_parse_model(d, ch, verbose)
+
+    return theirs
+
+
+def slots_in(model: Any) -> int:
+    return sum(type(module).__name__ == "SCSA" for module in model.modules())
+
+
+@pytest.mark.usefixtures("stock_parse_model_again")
+def test_our_rows_outlive_a_replaced_parse_model(yolo_log: Any) -> None:
+    calls: list[list[Any]] = []
+    theirs = replaced_parse_model(calls)
+    tasks.parse_model = theirs
+    model, _ = tasks.parse_model(dict(OUR_ROWS), 8, verbose=False)
+    assert slots_in(model) == 1
+    assert calls == [["C2f"]], "theirs builds, from rows of stock names"
+    (said,) = yolo_log.matching("parse_model was replaced by")
+    assert "theirs" in said
+    assert "ultralytics.nn.tasks.parse_model" in patched_names()
+    scsa_yolo.unregister()
+    assert tasks.parse_model is theirs
+    tasks.parse_model = another = replaced_parse_model(calls)
+    assert tasks.parse_model is another, "nobody watches any more"
+
+
+def test_what_replaced_it_for_a_while_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = tasks.parse_model
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "parse_model", replaced_parse_model([]))
+        assert tasks.parse_model is not ours
+    assert tasks.parse_model is ours
+    assert slots_in(tasks.parse_model(dict(OUR_ROWS), 8, verbose=False)[0]) == 1
+    scsa_yolo.unregister()
+    assert stock(tasks.parse_model)
+
+
+@pytest.mark.usefixtures("stock_parse_model_again")
+def test_register_repairs_what_was_replaced_behind_our_back() -> None:
+    calls: list[list[Any]] = []
+    vars(tasks)["parse_model"] = replaced_parse_model(calls)
+    assert "ultralytics.nn.tasks.parse_model" not in patched_names()
+    with pytest.raises(KeyError, match="C2f_SCSA"):
+        tasks.parse_model(dict(OUR_ROWS), 8, verbose=False)
+    scsa_yolo.register()
+    assert "ultralytics.nn.tasks.parse_model" in patched_names()
+    assert slots_in(tasks.parse_model(dict(OUR_ROWS), 8, verbose=False)[0]) == 1
+
+
+def test_other_names_of_a_watched_module_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = replaced_parse_model([])
+    monkeypatch.setattr(tasks, "guess_model_task", function)
+    monkeypatch.setattr(tasks, "scsa_yolo_made_up", function, raising=False)
+    assert tasks.guess_model_task is function
+    assert tasks.scsa_yolo_made_up is function

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scsa_yolo.host.names import packaged_folder
 from scsa_yolo.study.planning.arms import arm_yaml
 from scsa_yolo.study.planning.file import PlanError
 from scsa_yolo.study.planning.plan import Plan, load
 from scsa_yolo.study.planning.schedule import schedule
+from scsa_yolo.support.packaged import packaged_folder
 
 __all__ = [
     "TFLOPS",
