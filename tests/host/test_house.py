@@ -20,6 +20,7 @@ INSIDE_TORCH = ("autoload", "hooks", "names", "registration")
 # know each other.
 FLOORS = (
     ("support", "paired"),
+    ("__pyinstaller",),
     ("attention",),
     ("blocks",),
     ("host",),
