@@ -93,9 +93,10 @@ def unregister() -> None:
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
         _undo(down_to=0)
-        for module in map(sys.modules.get, _TARGETS):
-            if type(module) is _Watched:
-                module.__class__ = ModuleType
+        for name in _TARGETS:
+            module = sys.modules.get(name)
+            if module is not None and type(module) is _Watched:
+                module.__class__ = ModuleType  # type: ignore[assignment]
 
 
 def registered() -> bool:
