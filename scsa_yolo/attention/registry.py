@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from scsa_yolo.support.packaged import page
 from scsa_yolo.support.words import closest, hint
 
 ENTRY_POINT_GROUP = "scsa_yolo.attention"
@@ -130,7 +131,7 @@ def _trouble_for_checkpoints(cls: type) -> str | None:
     )
     install = (
         "For the yolo command, name it in an entry point of a package of your own, or put its"
-        " folder into PYTHONPATH (docs/attention.md shows both)"
+        f" folder into PYTHONPATH ({page('attention')} shows both)"
     )
     if "<locals>" in name:
         return f"{name} is defined inside a function, so no checkpoint can be saved of it. {move}"
