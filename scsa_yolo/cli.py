@@ -136,6 +136,12 @@ def _graft_arguments(parser: argparse.ArgumentParser) -> None:
         help="mid: before the unit's last convolution (default); out: after it",
     )
     parser.add_argument(
+        "--units",
+        default="residual",
+        help="residual: branches of convolutions (default); ffn: the feed-forward branches of"
+        " attention blocks, in C2PSA and A2C2f",
+    )
+    parser.add_argument(
         "--rows",
         metavar="2,4,6",
         help="layer numbers that get it (default: all with residual units)",
@@ -165,7 +171,13 @@ def _graft(args: argparse.Namespace) -> int:
         options["start"] = args.start
     rows = None if args.rows is None else graft_file.parse_rows(args.rows)
     d, text = graft_file.grafted(
-        args.model, args.attention, command=args.typed, slot=args.slot, rows=rows, options=options
+        args.model,
+        args.attention,
+        command=args.typed,
+        slot=args.slot,
+        rows=rows,
+        units=args.units,
+        options=options,
     )
     path = args.output or Path(graft_file.default_name(args.model, args.attention))
     graft_file.check_name(path, d)

@@ -95,6 +95,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "slot must be one of 'mid', 'out', got 'in'",
         ),
         (("graft", "yolov8n.yaml", "SCSA", "--start", "zero"), "start must be one of"),
+        (("graft", "yolov8n.yaml", "SCSA", "--units", "mlp"), "units must be one of 'residual'"),
+        (("graft", "yolov8n.yaml", "SCSA", "--option", "units=ffn"), "SCSA has no option 'units'"),
+        (("graft", "yolov8n", "SCSA", "--units", "ffn"), "no row with feed-forward units"),
+        (("graft", "yolov8n.yaml", "scsa"), "unknown attention 'scsa'. Did you mean SCSA?"),
         (("graft", "yolov8n.yaml", "SCSA", "--option", "windw=9"), "SCSA has no option 'windw'"),
         (("graft", "yolov8n.yaml", "SCSA", "--option", "rows=9"), "SCSA has no option 'rows'"),
         (("graft", "nowhere.yaml", "SCSA"), "there is no model YAML 'nowhere.yaml'"),
@@ -194,6 +198,16 @@ def test_printed_yaml_is_alone_on_stdout_even_when_ultralytics_makes_its_setting
     assert "Creating new Ultralytics Settings" in done.text
     assert "yolo takes scale n unless" in done.text
     assert yaml.safe_load((yolo_home.folder / "out.yaml").read_text(encoding="utf-8"))["nc"] == 80
+
+
+def test_graft_takes_a_bare_name_and_the_feed_forward_branches(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = run(capsys, "graft", "yolo11n", "ECA", "--units", "ffn")
+    assert code == 0
+    assert "C2PSAFFN_ECA" in out
+    assert "C3k2_ECA" not in out
+    assert "with ECA in its feed-forward units" in out
 
 
 def test_graft_writes_a_file_and_never_over_another_unless_told(

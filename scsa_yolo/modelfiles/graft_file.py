@@ -65,6 +65,7 @@ def grafted(
     command: str,
     slot: str,
     rows: list[int] | None,
+    units: str = "residual",
     options: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """Graft, and return the model's dictionary and the text of its file, whose header holds what
@@ -72,16 +73,17 @@ def grafted(
 
     Arguments as of :func:`scsa_yolo.grafting.graft`, and errors too.
     """
-    reserved = sorted({"model", "attention", "rows"} & set(options))
+    reserved = sorted({"model", "attention", "rows", "units"} & set(options))
     if reserved:
         raise ValueError(f"{attention} has no option {reserved[0]!r}")
-    d = graft(model, attention, slot=slot, rows=rows, **options)
+    d = graft(model, attention, slot=slot, rows=rows, units=units, **options)
     from ultralytics import __version__ as ultralytics
 
     from scsa_yolo import __version__ as ours
 
+    kind = "feed-forward" if units == "ffn" else units
     header = (
-        f"{model} with {attention} in its residual units. Made on Ultralytics {ultralytics} by"
+        f"{model} with {attention} in its {kind} units. Made on Ultralytics {ultralytics} by"
         f" scsa_yolo {ours}:"
     )
     return d, to_yaml(d, header=f"{header}\n  {command}")
