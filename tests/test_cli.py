@@ -20,6 +20,7 @@ import scsa_yolo
 from scsa_yolo import cli
 from scsa_yolo.commands import doctor
 from scsa_yolo.commands.doctor import NOTE, OK, PROBLEM, WARNING
+from scsa_yolo.host.registration import wanted_names
 
 HEALTHY: dict[str, Any] = {
     "torch": "2.15.0+cu132",
@@ -29,7 +30,7 @@ HEALTHY: dict[str, Any] = {
     "where": "/site-packages/ultralytics",
     "stock_names": ["yolov8.yaml"],
     "loaded": True,
-    "patched": [f"ultralytics.{name}" for name in "abcdef"],
+    "patched": list(wanted_names()),
 }
 
 
@@ -231,6 +232,16 @@ def test_graft_writes_a_file_and_never_over_another_unless_told(
     assert [found.name for found in tmp_path.iterdir()] == [path.name]  # no temporary file is left
 
 
+def test_a_graft_of_a_name_as_long_as_a_file_system_takes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / f"yolov8n-{'é' * 121}.yaml"
+    assert len(path.name.encode()) == 255
+    code, _, err = run(capsys, "graft", "yolov8n.yaml", "ECA", "-o", path)
+    assert code == 0, err
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
 def test_a_graft_that_does_not_build_writes_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -281,6 +292,32 @@ def test_doctor_finds_this_installation_well(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
+    ("direct", "typed"),
+    [
+        ('{"dir_info": {"editable": true}, "url": "file:///my%20code/scsa"}', '-e "/my code/scsa"'),
+        ('{"dir_info": {}, "url": "file:///code/scsa"}', '"/code/scsa"'),
+        ('{"archive_info": {}, "url": "file:///w/scsa_yolo-0.1.0-py3-none-any.whl"}', '.whl"'),
+        ('{"archive_info": {}, "url": "https://a.test/scsa.whl"}', '"https://a.test/scsa.whl"'),
+        (None, "the wheel, or the checkout"),
+    ],
+)
+def test_a_reinstallation_is_from_where_it_came(
+    monkeypatch: pytest.MonkeyPatch, direct: str | None, typed: str
+) -> None:
+    """The package is on no index, so its name alone is nothing that pip can find."""
+
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return direct if name == "direct_url.json" else None
+
+    monkeypatch.setattr(doctor.metadata, "distribution", lambda name: Distribution())
+    again = doctor.reinstall()
+    assert again.startswith("pip install --force-reinstall --no-deps ")
+    assert again.endswith(typed)
+    assert "scsa-yolo" not in again
+
+
+@pytest.mark.parametrize(
     ("name", "facts", "state", "found", "fix"),
     [
         ("torch", {}, OK, "2.15.0+cu132", ""),
@@ -304,11 +341,11 @@ def test_libraries(name: str, facts: dict[str, Any], state: str, found: str, fix
 @pytest.mark.parametrize(
     ("facts", "environment", "state", "found", "fix"),
     [
-        ({}, {}, OK, "active; extended in Ultralytics: a, b, c, d, e, f", ""),
+        ({}, {}, OK, "active; extended in Ultralytics: utils.checks.check_file", ""),
         ({}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, WARNING, "switched off by TORCH", "unset TORCH_DEVICE"),
         ({}, {"SCSA_YOLO_AUTOLOAD": "0"}, WARNING, "SCSA_YOLO_AUTOLOAD=0", "unset SCSA_YOLO_AUTOLOAD"),
         ({"loaded": False, "patched": []}, {}, PROBLEM, "does not load us", "pip install"),
-        ({"patched": ["ultralytics.a"]}, {}, PROBLEM, "only 1 of 6 names are extended: a", "report"),
+        ({"patched": ["ultralytics.a"]}, {}, PROBLEM, " names are extended: a", "register()"),
     ],
 )  # fmt: skip
 def test_autoload(

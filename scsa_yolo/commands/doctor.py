@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from scsa_yolo.host.registration import wanted_names
 from scsa_yolo.support.packaged import page
@@ -177,20 +179,40 @@ def ours() -> Check:
         distribution = metadata.distribution("scsa-yolo")
     except metadata.PackageNotFoundError:
         found = f"{scsa_yolo.__version__}, {where}, not installed: found on the path only"
-        return Check(
-            "scsa_yolo", WARNING, found, "pip install scsa-yolo   (in a checkout: pip install -e .)"
-        )
-    direct = json.loads(distribution.read_text("direct_url.json") or "{}")
-    kind = "editable" if direct.get("dir_info", {}).get("editable") else "wheel"
+        checkout = (where.parent / "pyproject.toml").is_file()
+        source = f'-e "{where.parent}"' if checkout else "the wheel, or the folder of the checkout"
+        return Check("scsa_yolo", WARNING, found, f"pip install {source}")
+    kind = "editable" if _installed_from()[1] else "wheel"
     if distribution.version != scsa_yolo.__version__:
         found = f"{scsa_yolo.__version__} in {where}, but {distribution.version} is installed"
         return Check(
             "scsa_yolo",
             WARNING,
             found,
-            "reinstall: pip install --force-reinstall --no-deps scsa-yolo",
+            reinstall(),
         )
     return Check("scsa_yolo", OK, f"{scsa_yolo.__version__}, {kind}, {where}")
+
+
+def reinstall() -> str:
+    """Return what to type to install again from where it came."""
+    place, editable = _installed_from()
+    again = "pip install --force-reinstall --no-deps"
+    return f"{again} {'-e ' if editable else ''}{place or 'the wheel, or the checkout'}"
+
+
+def _installed_from() -> tuple[str, bool]:
+    """Return the file or folder that pip took the package from, quoted, "" where it did not say,
+    and whether it is an editable install.
+    """
+    try:
+        text = metadata.distribution("scsa-yolo").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return "", False
+    direct = json.loads(text or "{}")
+    url = str(direct.get("url", ""))
+    place = url2pathname(urlparse(url).path) if url.startswith("file:") else url
+    return (f'"{place}"' if place else ""), bool(direct.get("dir_info", {}).get("editable"))
 
 
 def loading(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Check]:
@@ -207,7 +229,7 @@ def loading(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterato
             "entry point",
             PROBLEM,
             f"none of ours in {GROUP}",
-            "pip install --force-reinstall --no-deps scsa-yolo",
+            reinstall(),
         )
     else:
         yield Check(
@@ -242,7 +264,7 @@ def loading(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterato
             "autoload", OK, "active; extended in Ultralytics: " + ", ".join(map(_short, patched))
         )
     elif not facts["loaded"]:
-        fix = f"pip install --force-reinstall --no-deps scsa-yolo   ({by_hand})"
+        fix = f"{reinstall()}   ({by_hand})"
         yield Check("autoload", PROBLEM, "a process that imports ultralytics does not load us", fix)
     else:
         names = ", ".join(map(_short, patched)) or "none"
@@ -251,7 +273,8 @@ def loading(facts: Mapping[str, Any], environment: Mapping[str, str]) -> Iterato
             "autoload",
             PROBLEM,
             found,
-            "pip install -U scsa-yolo, or report this with your Ultralytics version",
+            "install a newer scsa-yolo, or report this with your Ultralytics version; if other code"
+            f" replaces these names: scsa_yolo.register() after it, see {page('troubleshooting')}",
         )
 
 
@@ -266,15 +289,12 @@ def names(facts: Mapping[str, Any]) -> Check:
     models = [path for path in files.values() if packaged_folder("models") in path.parents]
     if not models:
         found = f"none in {packaged_folder('models')}"
-        return Check(
-            "YAML files", PROBLEM, found, "pip install --force-reinstall --no-deps scsa-yolo"
-        )
+        return Check("YAML files", PROBLEM, found, reinstall())
     clash = sorted(set(files) & set(facts.get("stock_names", [])))
     if clash:
         found = f"Ultralytics has files of the same name, and wins: {', '.join(clash)}"
-        return Check(
-            "YAML files", WARNING, found, "pip install -U scsa-yolo, or give the full path of ours"
-        )
+        newer = "install a newer scsa-yolo, or give the full path of ours"
+        return Check("YAML files", WARNING, found, newer)
     count = f"{len(models)} under models/, {len(files) - len(models)} under data/"
     return Check("YAML files", OK, f"{count}, no name is Ultralytics' own; list: scsa-yolo models")
 

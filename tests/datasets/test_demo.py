@@ -192,6 +192,12 @@ def test_interrupted_build_leaves_nothing(
     assert make_demo(tmp_path / "deep" / "set", **FEW).is_dir()
 
 
+def test_a_name_as_long_as_a_file_system_takes(tmp_path: Path) -> None:
+    folder = tmp_path / ("é" * 126)
+    assert make_demo(folder, **FEW) == folder
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 def test_complete_set_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,8 +129,8 @@ def make_demo(
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     # beside `folder`, as only a rename within one file system is atomic; the name is no other
-    # process's
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    # process's, and short, since a file system allows 255 bytes
+    part = folder.with_name(f".part-{uuid.uuid4().hex}")
     try:
         _draw(part, asked)
         if folder.is_dir():
