@@ -149,7 +149,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=2)
-    threads = parser.parse_args().threads
+    parser.add_argument(
+        "--write", action="store_true", help="write benchmarks/records/attention_speed.json"
+    )
+    args = parser.parse_args()
+    threads = args.threads
     torch.set_num_threads(threads)
     plain, rows = plain_scsa(), []
     print(
@@ -160,6 +164,8 @@ def main() -> None:
         row = measure(plain, channels, side)
         rows.append(row)
         print(line(row), flush=True)
+    if not args.write:
+        return
     record = {
         "torch": torch.__version__,
         "threads": threads,

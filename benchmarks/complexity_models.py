@@ -1,12 +1,13 @@
 """Parameters and GFLOPs of the five detectors of the paper's Table 5, beside the printed ones:
-writes docs/models.md.
+makes docs/models.md.
 
-Run `python benchmarks/complexity_models.py` from anywhere; it exits with 1 when a claim of that
-page is untrue.
+Run `python benchmarks/complexity_models.py --write` from anywhere; without `--write` it checks and
+prints the page. It exits with 1 when a claim of that page is untrue, and then writes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from copy import deepcopy
@@ -146,9 +147,10 @@ def claims(
 HEAD = """\
 # What the models cost
 
-Made by `python benchmarks/complexity_models.py` with Ultralytics {ultralytics}, torch {torch}, scsa_yolo {ours}:
-640 x 640 pixels, 80 classes. The paper's numbers are those of its Table 5. `scsa-yolo models` counts all other packaged
-models the same way.
+Made by `python benchmarks/complexity_models.py --write` with Ultralytics {ultralytics}, torch {torch}, scsa_yolo {ours}:
+640 x 640 pixels, 80 classes. The paper's numbers are those of its Table 5. `scsa-yolo models` lists all other packaged
+models, counted the same way: from a table that is packaged, with a hash of each YAML, ours and Ultralytics', so that a
+model that has changed is counted anew. `--recount` counts all of them with the installed Ultralytics.
 
 | detector | model | parameters | fused | GFLOPs | fused | counted then | fused | paper: M | GFLOPs |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
@@ -210,6 +212,11 @@ def page(
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} (default: print)")
+    args = parser.parse_args()
     rows = json.loads((HERE / "paper_table5.json").read_text(encoding="utf-8"))["rows"]
     printed = {detector: (params, gflops) for detector, _, params, gflops, _ in rows}
     found = {}
@@ -224,7 +231,9 @@ def main() -> int:
     untrue = [claim for claim, truth in truths.items() if not truth]
     for claim in untrue:
         print(f"UNTRUE: {claim}", file=sys.stderr)
-    if not untrue:
+    if not args.write:
+        print(page(found, printed, v9, truths))
+    elif not untrue:
         PAGE.write_text(page(found, printed, v9, truths), encoding="utf-8")
         print(f"all {len(truths)} claims hold; written: {PAGE}")
     return int(bool(untrue))

@@ -1,8 +1,8 @@
 """Rebuild the complexity columns of the paper's Tables 2 and 3: python
 benchmarks/complexity_paper.py.
 
-Writes docs/complexity.md, the counted parameters and FLOPs beside the printed ones
-(benchmarks/paper_tables.json). Exits 1 if a count that the page calls equal is not, or one that it
+Makes docs/complexity.md, the counted parameters and FLOPs beside the printed ones
+(benchmarks/paper_tables.json): prints it, and writes it with --write. Exits 1 if a count that the page calls equal is not, or one that it
 calls different no longer is. Needs torchvision and timm.
 
 Everything is counted on the meta device: no weights, no arithmetic, the same on every machine.
@@ -10,6 +10,7 @@ Everything is counted on the meta device: no weights, no arithmetic, the same on
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from scsa_yolo.injection import inject
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "complexity.md"
-COMMAND = "python benchmarks/complexity_paper.py"
+COMMAND = "python benchmarks/complexity_paper.py --write"
 IMAGE = (1, 3, 224, 224)
 COCO_IMAGE = (1, 3, 800, 1152)
 PROPOSALS, DETECTIONS = 1000, 100
@@ -346,13 +347,22 @@ def page(second: list[Line], third: list[Line]) -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} (default: print)")
+    args = parser.parse_args()
     printed = json.loads((HERE / "paper_tables.json").read_text())
     second, third = lines(printed["table2"]["rows"]), lines(printed["table3"]["rows"])
     broken = [claim for line in second for claim in broken_claims(line, 2)]
     broken += [claim for line in third for claim in broken_claims(line, 1)]
     third += lines([["Mask R-CNN ResNet-50", attention, None, None] for attention in MASK_RCNN])
-    PAGE.write_text(page(second, third), encoding="utf-8")
-    print(f"{PAGE} written: {len(second)} and {len(third)} rows")
+    text = page(second, third)
+    if args.write:
+        PAGE.write_text(text, encoding="utf-8")
+        print(f"{PAGE} written: {len(second)} and {len(third)} rows")
+    else:
+        print(text)
     print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
     return 1 if broken else 0
 

@@ -4,7 +4,7 @@
     python benchmarks/detector_speed.py [--threads 2] [--attention SCSA] [--imgsz 640] [--rounds 60]
     [--formats pytorch]
 
-Prints the table and writes benchmarks/records/detector_speed.json.
+Prints the table; --write keeps it in benchmarks/records/detector_speed.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("--imgsz", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--formats", default="pytorch", help="such as pytorch,onnx,openvino")
-    parser.add_argument("--output", type=Path, default=RECORD)
+    parser.add_argument("--write", action="store_true", help=f"write records/{RECORD.name}")
+    parser.add_argument("--output", type=Path, help="write this file")
     args = parser.parse_args()
     preset = PRESETS["detectors"]
     typed = {"threads": args.threads, "imgsz": args.imgsz, "rounds": args.rounds, "device": "cpu"}
@@ -42,8 +43,10 @@ def main() -> None:
         say=lambda text: print(text, file=sys.stderr),
     )
     print(table(result))
-    args.output.parent.mkdir(exist_ok=True)
-    write_json(result, args.output, times=False)
+    output = args.output or (RECORD if args.write else None)
+    if output is not None:
+        output.parent.mkdir(exist_ok=True)
+        write_json(result, output, times=False)
 
 
 if __name__ == "__main__":

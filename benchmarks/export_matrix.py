@@ -244,7 +244,10 @@ def main() -> int:
     parser.add_argument(
         "--table", action="store_true", help="run nothing; make the table from the record"
     )
+    parser.add_argument("--write", action="store_true", help="write docs/deploy.md and records")
     args = parser.parse_args()
+    if not args.table and not args.write:
+        parser.error("every cell is kept in the record as soon as it is done: add --write")
     warnings.simplefilter("ignore")  # the exporters' notes, once a cell
     kept = (
         json.loads(RECORDS.read_text(encoding="utf-8"))

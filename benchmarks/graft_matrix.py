@@ -119,7 +119,7 @@ def write_page(records: list[dict], versions: dict[str, str]) -> None:
             "nearest row). Cells: number of attention modules, and the largest error relative to"
             " the largest output."
         ),
-        f"Made by `python benchmarks/graft_matrix.py`; {made}.",
+        f"Made by `python benchmarks/graft_matrix.py --write`; {made}.",
         "",
         "| attention | " + " | ".join(MODELS) + " |",
         "|---|" + "--:|" * len(MODELS),
@@ -151,6 +151,7 @@ def main() -> int:
     )
     parser.add_argument("--model", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, choices=ATTENTIONS)
+    parser.add_argument("--write", action="store_true", help="write docs/matrix.md and its records")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the exporters' deprecations, once a pair
     old = json.loads(RECORDS.read_text())["records"] if RECORDS.exists() else []
@@ -179,12 +180,13 @@ def main() -> int:
                     f"{time.perf_counter() - start:.0f} s",
                     flush=True,
                 )
-                if ok:
+                if ok and args.write:
                     records[model, attention] = record
                     RECORDS.parent.mkdir(exist_ok=True)
                     kept = {"versions": versions(), "records": list(records.values())}
                     RECORDS.write_text(json.dumps(kept, indent=1) + "\n")
-    write_page(list(records.values()), versions())
+    if args.write:
+        write_page(list(records.values()), versions())
     return 1 if failed else 0
 
 

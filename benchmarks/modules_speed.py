@@ -150,6 +150,11 @@ def main() -> None:
         "--forward", type=int, default=100, help="rounds of forward passes (batch 1)"
     )
     parser.add_argument("--steps", type=int, default=20, help="rounds of training steps (batch 8)")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write benchmarks/records/modules_speed.json (all modules)",
+    )
     args = parser.parse_args()
     names = args.modules.split(",")
     unknown = sorted(set(names) - set(NAMES))
@@ -165,7 +170,7 @@ def main() -> None:
         for channels, side in SHAPES:
             rows.append(measure(name, channels, side, args))
             print(line(rows[-1]), flush=True)
-    if set(names) != set(NAMES):
+    if not args.write or set(names) != set(NAMES):
         return
     machine = platform.processor() or platform.machine()
     record = {

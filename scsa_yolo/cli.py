@@ -1,30 +1,40 @@
 """The ``scsa-yolo`` command: a thin face over the rooms of the package.
 
-A command is one entry of :data:`COMMANDS`. Its two functions add its arguments and call a room;
-what they import beyond the standard library they import inside, so that ``--help`` is there at
-once.
+A command is one entry of :data:`COMMANDS`: a module with ``add_arguments(parser)`` and
+``run(args)``, which returns the exit code. What these modules import beyond the standard library
+they import inside functions, so that ``--help`` is there at once. Rooms raise; :func:`main` alone
+turns errors into exit codes:
+
+===== ==========================================================================================
+code  meaning
+===== ==========================================================================================
+0     done
+1     done, and what was examined is not right: the data has errors, an export differs, the doctor
+      found a problem, a run of a study failed
+2     not done: a wrong argument, a file that cannot be read or written, a missing package
+130   interrupted by Ctrl-C
+===== ==========================================================================================
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 from scsa_yolo import __version__
-
-if TYPE_CHECKING:
-    from scsa_yolo.modelfiles.catalogue import Row
+from scsa_yolo.support.arguments import add_force, add_json, check_json, split_json
+from scsa_yolo.support.text import one_line
+from scsa_yolo.support.words import closest, hint
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -40,166 +50,44 @@ class Command:
 
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_json(parser, "the report")
+    add_force(parser)
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from scsa_yolo.commands import doctor
+    from pathlib import Path
 
+    from scsa_yolo.commands import doctor
+    from scsa_yolo.support.arguments import STDOUT
+    from scsa_yolo.support.files import write_text
+
+    check_json(args.json, force=args.force)
     found = []
     for check in doctor.checks():
         found.append(check)
-        if not args.json:
+        if args.json != STDOUT:
             print(doctor.text(check), flush=True)
-    print(doctor.as_json(found) if args.json else f"\n{doctor.verdict(found)}")
+    if args.json == STDOUT:
+        print(doctor.as_json(found))
+    else:
+        print(f"\n{doctor.verdict(found)}")
+        if args.json is not None:
+            write_text(Path(args.json), f"{doctor.as_json(found)}\n")
     return int(any(check.state == doctor.PROBLEM for check in found))
 
 
-def _models_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "text",
-        nargs="?",
-        default="",
-        help="list only names that contain this, such as yolo11 or -seg",
-    )
-    sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument(
-        "--scales",
-        default="",
-        metavar="nsmlx",
-        help="list these sizes (default: each family's smallest)",
-    )
-    sizes.add_argument(
-        "--all-scales", action="store_true", help="list every size; large ones take seconds each"
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
-    form.add_argument("--csv", action="store_true", help="print CSV")
+def _room(module: str, summary: str, examples: str) -> Command:
+    """Return the command of a module that brings its own arguments."""
+
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        import_module(module).add_arguments(parser)
+
+    def run(args: argparse.Namespace) -> int:
+        return import_module(module).run(args)
+
+    return Command(summary, examples, arguments, run)
 
 
-def _models(args: argparse.Namespace) -> int:
-    _keep_stdout_for_results()
-    from scsa_yolo.modelfiles import catalogue
-
-    every = catalogue.entries()
-    chosen = catalogue.select(every, args.text, None if args.all_scales else args.scales)
-    rows = catalogue.rows(chosen)
-    if args.json or args.csv:
-        listed = list(_progress(rows, len(chosen)))
-        print(
-            json.dumps([asdict(row) for row in listed], indent=2)
-            if args.json
-            else catalogue.as_csv(listed)
-        )
-        return 0
-    print(catalogue.HEADER, flush=True)
-    for row in _progress(rows, len(chosen)):
-        print(catalogue.line(row), flush=True)
-    print(f"\n{catalogue.NOTE}")
-    if len(chosen) < len(every) and not args.text:
-        print(
-            f"{len(every) - len(chosen)} more sizes: scsa-yolo models --all-scales, or a name:"
-            " scsa-yolo models yolo11s"
-        )
-    for path in catalogue.training_settings():
-        print(
-            f"Training settings, no model: {path.name}: yolo train cfg={path.name}"
-            " model=rtdetr-r18-scsa.yaml data=..."
-        )
-    return 0
-
-
-def _progress(rows: Iterator[Row], total: int) -> Iterator[Row]:
-    """Pass rows on, and say on a terminal which of how many is being counted."""
-    show = sys.stderr.isatty()
-    for number in range(1, total + 1):
-        if show:
-            print(f"\rcounting {number} of {total}", end="", file=sys.stderr, flush=True)
-        row = next(rows)
-        if show:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        yield row
-
-
-def _graft_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        help="name or path of a model YAML; a scale letter in a stock name is kept: yolo11s.yaml",
-    )
-    parser.add_argument("attention", help="name of the attention module, such as SCSA or EMA")
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help="write this file (default: print)"
-    )
-    parser.add_argument(
-        "--slot",
-        default="mid",
-        help="mid: before the unit's last convolution (default); out: after it",
-    )
-    parser.add_argument(
-        "--units",
-        default="residual",
-        help="residual: branches of convolutions (default); ffn: the feed-forward branches of"
-        " attention blocks, in C2PSA and A2C2f",
-    )
-    parser.add_argument(
-        "--rows",
-        metavar="2,4,6",
-        help="layer numbers that get it (default: all with residual units)",
-    )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="option of the attention, such as window=9; repeatable",
-    )
-    parser.add_argument(
-        "--start",
-        help="identity: start as the model without attention; paper: as published (default)",
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite FILE if it exists")
-
-
-def _graft(args: argparse.Namespace) -> int:
-    _keep_stdout_for_results()
-    from scsa_yolo.modelfiles import graft_file
-
-    if args.output is not None:
-        graft_file.refuse_existing(args.output, force=args.force)
-    options = graft_file.parse_options(args.option)
-    if args.start not in (None, "paper"):
-        options["start"] = args.start
-    rows = None if args.rows is None else graft_file.parse_rows(args.rows)
-    d, text = graft_file.grafted(
-        args.model,
-        args.attention,
-        command=args.typed,
-        slot=args.slot,
-        rows=rows,
-        units=args.units,
-        options=options,
-    )
-    path = args.output or Path(graft_file.default_name(args.model, args.attention))
-    graft_file.check_name(path, d)
-    built = graft_file.check_builds(text, path.name)
-    if args.output is None:
-        print(text, end="", flush=True)
-    else:
-        graft_file.write(path, text, force=args.force)
-    print(graft_file.summary(d, built, None if args.output is None else str(path)), file=sys.stderr)
-    return 0
-
-
-def _keep_stdout_for_results() -> None:
-    """Import Ultralytics while stdout is stderr, where its logger then writes: ``graft ... >
-    my.yaml`` stays YAML.
-    """
-    with contextlib.redirect_stdout(sys.stderr):
-        import ultralytics.utils  # noqa: F401
-
-
-# Commands whose rooms bring their own arguments: modules with add_arguments(parser) and run(args)
-# -> exit code.
 _DATA = {
     "convert": (
         "scsa_yolo.datasets.convert.command",
@@ -208,10 +96,6 @@ _DATA = {
     "check": ("scsa_yolo.datasets.check.command", "say what is wrong with a data set"),
     "show": ("scsa_yolo.datasets.show.command", "draw samples of a data set"),
 }
-_EVALUATE = "scsa_yolo.evaluation.command"
-_BENCH = "scsa_yolo.benchmark.command"
-_EXPORT = "scsa_yolo.deploy.command"
-_STUDY = "scsa_yolo.study.command"
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -224,18 +108,6 @@ def _data(args: argparse.Namespace) -> int:
     return import_module(_DATA[args.action][0]).run(args)
 
 
-def _room(module: str, summary: str, examples: str) -> Command:
-    """Return the command of a room that brings its own arguments."""
-
-    def arguments(parser: argparse.ArgumentParser) -> None:
-        import_module(module).add_arguments(parser)
-
-    def run(args: argparse.Namespace) -> int:
-        return import_module(module).run(args)
-
-    return Command(summary, examples, arguments, run)
-
-
 COMMANDS: dict[str, Command] = {
     "doctor": Command(
         "check the installation and say what to type for whatever is wrong",
@@ -243,18 +115,16 @@ COMMANDS: dict[str, Command] = {
         _doctor_arguments,
         _doctor,
     ),
-    "models": Command(
+    "models": _room(
+        "scsa_yolo.commands.models",
         "list the packaged model YAMLs, what they cost, and where the attention sits",
         "scsa-yolo models yolo11\nscsa-yolo models --scales ns --csv > models.csv",
-        _models_arguments,
-        _models,
     ),
-    "graft": Command(
+    "graft": _room(
+        "scsa_yolo.commands.graft",
         "put an attention module into the residual units of any model YAML",
         "scsa-yolo graft yolo11s-seg.yaml EMA -o yolo11s-seg-ema.yaml\nscsa-yolo graft yolov8n.yaml"
         " SCSA --rows 4,6,8 --option window=9 --option gate=softmax --start identity",
-        _graft_arguments,
-        _graft,
     ),
     "data": Command(
         "convert a data set from its native format, check one before training, or draw samples"
@@ -266,35 +136,103 @@ COMMANDS: dict[str, Command] = {
         _data,
     ),
     "evaluate": _room(
-        _EVALUATE,
+        "scsa_yolo.evaluation.command",
         "measure a detector by object size, by condition, and by COCO's and VisDrone's rules",
-        "scsa-yolo evaluate runs/detect/train/weights/best.pt scsa-demo.yaml",
+        "scsa-yolo evaluate runs/detect/train/weights/best.pt data=scsa-demo.yaml",
     ),
     "bench": _room(
-        _BENCH,
+        "scsa_yolo.benchmark.command",
         "measure latency, throughput and memory of models in turns, against the first of them",
         "scsa-yolo bench yolov8n.yaml yolov8n-scsa.yaml yolov8n+EMA\n"
         "scsa-yolo bench best.pt best.onnx --imgsz 320 --csv bench.csv",
     ),
     "export": _room(
-        _EXPORT,
+        "scsa_yolo.deploy.command",
         "export a model, and prove that the result is equal: raw outputs, boxes, mAP, latency",
         "scsa-yolo export best.pt format=onnx,openvino dynamic=True data=scsa-demo.yaml",
     ),
     "study": _room(
-        _STUDY,
+        "scsa_yolo.study.command",
         "compare models on your data with paired seeds, and say what the numbers carry",
         "scsa-yolo study init plan.yaml\nscsa-yolo study run plan.yaml\nscsa-yolo study report"
         " runs/study/demo",
     ),
 }
 
+# What people type who expect a command here that has another name, or is Ultralytics' own.
+_STOCK = "is the stock command's. Type: yolo"
+HINTS = {
+    "train": f"training {_STOCK} train model=yolov8n-scsa.yaml data=scsa-demo.yaml",
+    "val": f"validation {_STOCK} val model=best.pt data=my.yaml, or: scsa-yolo evaluate best.pt"
+    " data=my.yaml",
+    "predict": f"prediction {_STOCK} predict model=best.pt source=street.jpg",
+    "track": f"tracking {_STOCK} track model=best.pt source=street.mp4",
+    "tune": f"tuning {_STOCK} tune model=yolov8n-scsa.yaml data=my.yaml",
+    "settings": f"settings {_STOCK} settings",
+    "benchmark": "it is called bench. Type: scsa-yolo bench yolov8n yolov8n+SCSA",
+    "validate": "it is called evaluate. Type: scsa-yolo evaluate best.pt data=my.yaml",
+    "eval": "it is called evaluate. Type: scsa-yolo evaluate best.pt data=my.yaml",
+    "convert": "it is an action of data. Type: scsa-yolo data convert --help",
+    "check": "it is an action of data. Type: scsa-yolo data check my.yaml",
+    "show": "it is an action of data. Type: scsa-yolo data show my.yaml",
+    "run": "it is an action of study. Type: scsa-yolo study run plan.yaml",
+    "report": "it is an action of study. Type: scsa-yolo study report runs/study/demo",
+    "version": "Type: scsa-yolo --version",
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """Errors as everywhere here: one line, and what to type."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read ``--json`` by our grammar, and refuse here what the command does not know."""
+        words = sys.argv[1:] if args is None else list(args)
+        if any(
+            "--json" in action.option_strings and action.nargs == "?" for action in self._actions
+        ):
+            words = split_json(words)
+        found, rest = super().parse_known_args(words, namespace)
+        if rest and not self._subparsers:
+            self.error(self._unrecognized(rest))
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE_ERROR, f"scsa-yolo: {message}. Type: {self.prog} --help\n")
+        """Print one line with what to type, and leave with code 2."""
+        message = _with_hint(message)
+        end = "" if message.endswith(("?", ".")) else "."
+        todo = "" if "Type: " in message else f"{end} Type: {self.prog} --help"
+        self.exit(USAGE_ERROR, f"scsa-yolo: {message}{todo}\n")
+
+    def _unrecognized(self, rest: list[str]) -> str:
+        """Say which words are not understood, and which option was perhaps meant."""
+        options = [name for action in self._actions for name in action.option_strings]
+        for word in rest:
+            name, equals, value = word.partition("=")
+            option = f"--{name.replace('_', '-')}"
+            if equals and option in options:
+                return f"unrecognized arguments: {' '.join(rest)}. Type: {option} {value}"
+        typed = next((word for word in rest if word.startswith("-")), "")
+        meant = _meant(typed.split("=")[0], options)
+        return f"unrecognized arguments: {' '.join(rest)}{meant}"
+
+
+def _with_hint(message: str) -> str:
+    """Say of a word that is no command or choice what was perhaps meant."""
+    found = re.search(r"invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message)
+    if not found:
+        return message
+    word, choices = found[1], re.findall(r"[\w.+-]+", found[2])
+    start = f"invalid choice: {word!r}"
+    if "argument command" in message and word.lower() in HINTS:
+        return f"{start}: {HINTS[word.lower()]}"
+    meant = _meant(word, choices)
+    return f"{start}{meant or '.'} There are {', '.join(choices)}"
+
+
+def _meant(word: str, known: list[str]) -> str:
+    """Return the sentence that says what was perhaps meant, after its full stop."""
+    close = hint(closest(word, known))
+    return close and f".{close}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -305,8 +243,10 @@ def parser() -> argparse.ArgumentParser:
             "SCSA and other attention modules for YOLO and RT-DETR, on unmodified Ultralytics."
         ),
         epilog=(
-            "Training, validation and export are the stock yolo command: "
-            "yolo train model=yolov8n-scsa.yaml data=scsa-demo.yaml imgsz=320 epochs=20"
+            "Training, validation and prediction are the stock yolo command: "
+            "yolo train model=yolov8n-scsa.yaml data=scsa-demo.yaml imgsz=320 epochs=20. "
+            "Exit codes: 0 done; 1 done, and what was examined is not right; 2 not done: wrong "
+            "arguments, a file or a package is missing; 130 interrupted."
         ),
     )
     top.add_argument("--version", action="version", version=f"scsa-yolo {__version__}")
@@ -325,8 +265,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``scsa-yolo`` and return its exit code: 0, 1 when a check failed, 2 for wrong input."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    """Run ``scsa-yolo`` and return its exit code; the table above says what each code means."""
+    arguments = _asking_for_help(list(sys.argv[1:] if argv is None else argv))
     try:
         args = parser().parse_args(arguments)
         args.typed = shlex.join(["scsa-yolo", *arguments])
@@ -336,16 +276,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted", INTERRUPTED)
     except ImportError as error:
-        return _fail(f"{error}. Type: scsa-yolo doctor", 1)
+        return _fail(_with_advice(error), USAGE_ERROR)
     except (ValueError, OSError) as error:
-        return _fail(str(error), USAGE_ERROR)
+        return _fail(str(error) or type(error).__name__, USAGE_ERROR)
+
+
+def _asking_for_help(arguments: list[str]) -> list[str]:
+    """Turn nothing at all, and ``help evaluate``, into the option that argparse knows."""
+    if not arguments:
+        return ["--help"]
+    return [*arguments[1:], "--help"] if arguments[0] == "help" else arguments
+
+
+def _with_advice(error: ImportError) -> str:
+    """Send to the doctor, unless the error says by itself what to install."""
+    text = str(error)
+    said = "pip install" in text or "Type: " in text
+    return text if said else f"{text}. Type: scsa-yolo doctor"
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"scsa-yolo: {' '.join(message.split())}", file=sys.stderr)
+    print(f"scsa-yolo: {one_line(message)}", file=sys.stderr)
     return code
 
 

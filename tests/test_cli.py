@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.metadata
 import io
 import json
@@ -21,6 +22,7 @@ from scsa_yolo import cli
 from scsa_yolo.commands import doctor
 from scsa_yolo.commands.doctor import NOTE, OK, PROBLEM, WARNING
 from scsa_yolo.host.registration import wanted_names
+from scsa_yolo.modelfiles import catalogue
 
 HEALTHY: dict[str, Any] = {
     "torch": "2.15.0+cu132",
@@ -74,8 +76,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "the following arguments are required: command. Type: scsa-yolo --help"),
-        (("modles",), "invalid choice: 'modles'"),
+        (("modles",), "invalid choice: 'modles'. Did you mean models? There are doctor, models"),
+        (("evalute", "best.pt"), "Did you mean evaluate?"),
+        (("EVALUATE",), "Did you mean evaluate?"),
+        (("train",), "Type: yolo train model=yolov8n-scsa.yaml data="),
+        (("val",), "scsa-yolo evaluate best.pt data=my.yaml"),
+        (("convert",), "Type: scsa-yolo data convert --help"),
+        (("qqq",), "invalid choice: 'qqq'. There are doctor, models"),
+        (("data", "chek"), "Did you mean check? There are convert, check, show"),
+        (("study", "raport"), "Did you mean report?"),
+        (
+            ("models", "--scalse"),
+            "unrecognized arguments: --scalse. Did you mean --scales?",
+        ),
+        (
+            ("models", "yolo11", "more"),
+            "unrecognized arguments: more. Type: scsa-yolo models --help",
+        ),
+        (("models", "yolo11n", "--json=out.txt"), "must end in .json, got 'out.txt'"),
         (("models", "yolov7"), "no packaged model matches 'yolov7'"),
         (("models", "--scales", "n", "--all-scales"), "not allowed with"),
         (
@@ -131,16 +149,73 @@ def test_a_missing_package_sends_to_the_doctor(
 
     monkeypatch.setattr("scsa_yolo.modelfiles.catalogue.entries", missing)
     assert run(capsys, "models") == (
-        1,
+        cli.USAGE_ERROR,
         "",
         "scsa-yolo: No module named 'torch'. Type: scsa-yolo doctor\n",
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ImportError("needs x. Type: pip install x"), 2, "needs x. Type: pip install x"),
+        (ImportError('needs x: pip install "x"'), 2, 'needs x: pip install "x"'),
+        (ImportError("no x"), 2, "no x. Type: scsa-yolo doctor"),
+        (ValueError("first\nsecond"), 2, "first second"),
+        (
+            OSError(28, "No space left on device", "a.png"),
+            2,
+            "[Errno 28] No space left on device: 'a.png'",
+        ),
+        (ValueError(), 2, "ValueError"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("the same command goes on"), 130, "the same command goes on"),
+    ],
+)
+def test_one_table_of_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    line: str,
+) -> None:
+    def fail(args: Any) -> int:
+        raise error
+
+    for name, argv in (("models", ()), ("evaluate", ("best.pt", "data=x.yaml"))):
+        command = dataclasses.replace(cli.COMMANDS[name], run=fail)
+        monkeypatch.setitem(cli.COMMANDS, name, command)
+        assert run(capsys, name, *argv) == (code, "", f"scsa-yolo: {line}\n")
+
+
+@pytest.mark.parametrize("argv", [(), ("help",), ("--help",)])
+def test_bare_command_is_help(capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]) -> None:
+    code, out, err = run(capsys, *argv)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: scsa-yolo")
+    assert "130 interrupted" in " ".join(out.split())
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "help", "graft") == run(capsys, "graft", "--help")
+
+
+@pytest.mark.parametrize("message", ["something is missing", "a question?", "Type: this"])
+def test_an_error_says_once_what_to_type(capsys: pytest.CaptureFixture[str], message: str) -> None:
+    with pytest.raises(SystemExit):
+        cli.parser().error(message)
+    err = capsys.readouterr().err
+    assert err.count("Type:") == 1
+    assert "?." not in err
+
+
 # models
 
 
-def test_models_table_fits_120_columns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_table_fits_120_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     code, out, err = run(capsys, "models", "yolo11n-scsa")
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 120
@@ -149,6 +224,26 @@ def test_models_table_fits_120_columns(capsys: pytest.CaptureFixture[str]) -> No
         r" 2,4,6,8,13,16,19,22\n",
         out,
     )
+
+
+def test_models_table_of_all_sizes_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = run(capsys, "models", "--all-scales")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"yolo11n-scsa +2,630,864 +\+6,784 .* 11 SCSA\n", out)
+
+
+def test_models_are_listed_without_torch_and_ultralytics(run_python: Callable[..., Any]) -> None:
+    code = (
+        "import sys, scsa_yolo.cli as c; c.main(['models', '--all-scales', '--csv']);"
+        " print(sorted({'torch', 'ultralytics'} & {*sys.modules}))"
+    )
+    lines = run_python(code).text.splitlines()
+    assert lines[-1] == "[]"
+    assert len(lines) == len(catalogue.entries()) + 2
 
 
 def test_models_json_and_csv_hold_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +259,30 @@ def test_models_json_and_csv_hold_the_same(capsys: pytest.CaptureFixture[str]) -
     assert line["stock"] == ""
 
 
+def test_models_json_into_a_file_and_never_over_another_unless_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "models.json"
+    assert run(capsys, "models", "--json", path, "yolov9t") == (0, "", f"wrote {path}\n")
+    written = path.read_text(encoding="utf-8")
+    assert [row["name"] for row in json.loads(written)] == ["yolov9t-scsa.yaml"]
+    code, _, err = run(capsys, "models", "--json", path, "yolov8")
+    assert code == cli.USAGE_ERROR
+    assert "add --force" in err
+    assert path.read_text(encoding="utf-8") == written
+    assert run(capsys, "models", "--json", path, "yolov8", "--force")[0] == 0
+    # a word that does not end in .json is the text to look for
+    code, out, _ = run(capsys, "models", "--json", "yolov9t")
+    assert [row["name"] for row in json.loads(out)] == ["yolov9t-scsa.yaml"]
+
+
 # graft
+
+
+def test_graft_takes_a_name_without_its_suffix(capsys: pytest.CaptureFixture[str]) -> None:
+    assert yaml.safe_load(run(capsys, "graft", "yolov8n", "ECA")[1]) == yaml.safe_load(
+        run(capsys, "graft", "yolov8n.yaml", "ECA")[1]
+    )
 
 
 def test_graft_prints_a_model_and_says_the_rest_on_stderr(

@@ -5,6 +5,7 @@ documented.
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from scsa_yolo.complexity import attention_flops, cost, load, without_attention
 from scsa_yolo.grafting import has_units, layers
 from scsa_yolo.host.names import packaged_files
 from scsa_yolo.host.transfer import attention_modules
-from scsa_yolo.modelfiles import catalogue
+from scsa_yolo.modelfiles import catalogue, costs
 from scsa_yolo.modelfiles.catalogue import Entry
 from scsa_yolo.support.packaged import packaged_folder
 
@@ -64,6 +65,15 @@ def test_at_every_size_stock_keys_and_shapes_are_those_of_stock(entry: Entry) ->
     rows = tasks.yaml_model_load(entry.stock)
     where = {int(name.split(".")[0]) for name in attention_modules(ours)}
     assert where == {index for index, row in layers(rows) if has_units(row)}
+    table = costs.read_table()
+    assert table is not None
+    row = table.row(entry)
+    if row is None and ultralytics.__version__ == FLOORS["ultralytics"]:
+        pytest.skip("the stock model of the oldest supported Ultralytics differs from the newest")
+    assert row is not None, "a model has changed. Type: python tools/make_costs.py --write"
+    assert row.parameters == sum(p.numel() for p in ours.parameters())
+    assert row.stock_parameters == sum(p.numel() for p in stock.parameters())
+    assert {at for places in row.attention.values() for at in places} == where
 
 
 @pytest.mark.parametrize("entry", SMALLEST, ids=lambda entry: entry.name)
@@ -100,7 +110,7 @@ def test_packaged_files_are_what_the_installed_stock_models_give() -> None:
             "stock models of the oldest supported Ultralytics differ from the newest:"
             f" {', '.join(differ)}"
         )
-    assert not differ, "a stock model has changed. Type: python tools/make_models.py"
+    assert not differ, "a stock model has changed. Type: python tools/make_models.py --write"
 
 
 def test_every_model_file_is_made_by_the_tool_or_listed_here() -> None:
@@ -141,6 +151,70 @@ def test_select(text: str, sizes: str | None, expected: list[str]) -> None:
 def test_select_nothing(text: str, sizes: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         catalogue.select(catalogue.entries(), text, sizes)
+
+
+def test_the_packaged_table_names_every_model() -> None:
+    table = costs.read_table()
+    assert table is not None
+    assert list(table.rows) == [entry.name for entry in catalogue.entries()]
+
+
+@pytest.mark.parametrize("name", ["yolov9t-scsa.yaml", "yolo11n-cls-scsa.yaml", "rtdetr-r18.yaml"])
+def test_the_packaged_table_is_what_counting_gives(name: str) -> None:
+    table = costs.read_table()
+    assert table is not None
+    if table.versions["ultralytics"] != ultralytics.__version__:
+        pytest.skip("other releases of Ultralytics count otherwise; the table says which counted")
+    chosen = catalogue.select(catalogue.entries(), name, None)
+    said: list[str] = []
+    (counted,) = costs.rows(chosen, recount=True, say=said.append)
+    assert said == [f"counting {name}, 1 of 1"]
+    packaged = table.rows[name]
+    assert counted.parameters == packaged.parameters
+    assert counted.attention == packaged.attention
+    assert counted.gflops == pytest.approx(packaged.gflops, rel=1e-9)
+    assert (counted.stock, counted.task) == (packaged.stock, packaged.task)
+    assert counted.stock_parameters == packaged.stock_parameters
+
+
+def _given(files: dict[str, Path], entry: Entry) -> dict[str, Path]:
+    return files
+
+
+def test_a_row_is_counted_anew_when_its_yaml_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (entry,) = catalogue.select(catalogue.entries(), "yolov9t", None)
+    table = costs.read_table()
+    assert table is not None
+    assert table.row(entry) is not None
+    files = costs.source_files(entry)
+    assert set(files) == {"v9/yolov9t-scsa.yaml", "yolov9t.yaml"}
+    for name, file in files.items():
+        copy = tmp_path / file.name
+        content = file.read_text(encoding="utf-8")
+        copy.write_bytes(f"# a remark\n{content}".replace("\n", "\r\n").encode())
+        changed = {**files, name: copy}
+        monkeypatch.setattr(costs, "source_files", partial(_given, changed))
+        assert table.row(entry) is not None  # remarks and line ends change nothing
+        copy.write_text(content.replace("nc: 80", "nc: 81"), encoding="utf-8")
+        assert table.row(entry) is None
+        copy.unlink()
+        assert table.row(entry) is None
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"format": "scsa-yolo costs 1"}'])
+def test_without_a_table_models_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    path = tmp_path / "costs.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    monkeypatch.setattr(costs, "TABLE", path)
+    assert costs.read_table() is None
+    chosen = catalogue.select(catalogue.entries(), "yolov8n-cls", None)
+    monkeypatch.setattr(costs.Counting, "row", lambda self, entry: entry)
+    assert list(costs.rows(chosen)) == chosen
 
 
 def test_cost_is_that_of_stock_and_of_each_attention_alone() -> None:

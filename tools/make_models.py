@@ -1,12 +1,13 @@
-"""Write the packaged models/ from the installed Ultralytics' stock YAMLs: python
-tools/make_models.py.
+"""Make the packaged models/ from the installed Ultralytics' stock YAMLs: python
+tools/make_models.py --write. Without --write it names the files that would change.
 
 Run it after a new Ultralytics release changed a stock model; tests/test_models.py tells when that
-is needed.
+is needed. Then run tools/make_costs.py.
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from scsa_yolo.grafting import graft, to_yaml
@@ -61,13 +62,20 @@ def text(family: str, stock: str) -> str:
 
 
 def main() -> None:
-    """Write every packaged model with SCSA."""
+    """Write every packaged model with SCSA, or say which would change."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the files")
+    args = parser.parse_args()
     for family, stocks in FAMILIES.items():
         for stock in stocks:
             path = MODELS / family / packaged_name(stock)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text(family, stock), encoding="utf-8")
-            print(path.relative_to(MODELS.parent))
+            made = text(family, stock)
+            if path.is_file() and path.read_text(encoding="utf-8") == made:
+                continue
+            if args.write:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(made, encoding="utf-8")
+            print(f"{path.relative_to(MODELS.parent)} {'written' if args.write else 'differs'}")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from scsa_yolo.datasets.layout.dataset import Layout, load_layout
 from scsa_yolo.datasets.layout.side import SideFiles
 from scsa_yolo.evaluation.boxes import Detections, Truth
 from scsa_yolo.evaluation.coco_rules import require_faster_coco_eval
+from scsa_yolo.evaluation.disagreement import disagreements
 from scsa_yolo.evaluation.ground_truth import GroundTruth, read_ground_truth
 from scsa_yolo.evaluation.measure import (
     Pairs,
@@ -30,6 +34,8 @@ from scsa_yolo.evaluation.predict import (
     run_model,
 )
 from scsa_yolo.evaluation.result import Evaluation, Row
+from scsa_yolo.host.transfer import attention_modules
+from scsa_yolo.support.naming import data_name, model_name
 from scsa_yolo.support.text import printable
 
 __all__ = ["RULES", "evaluate"]
@@ -52,6 +58,9 @@ def evaluate(
     iou: float = 0.7,
     max_det: int = 500,
     by_index: bool = False,
+    rect: bool | None = None,
+    threads: int | None = None,
+    verbose: bool | None = None,
     **settings: Any,
 ) -> Evaluation:
     """Measure a detector on a data set by COCO's rules, VisDrone's, or both, beside Ultralytics'
@@ -74,6 +83,11 @@ def evaluate(
         iou: Threshold of the suppression, for models that need one.
         max_det: Detections per picture at most.
         by_index: Match classes by number although the model's class names differ from the data's.
+        rect: Whether pictures are padded to their own shape, not to squares. None: Ultralytics'
+            default, which is True for a ``.pt`` and False for an export of one size. Take one
+            value for both sides of a comparison: it moves AP by about a point.
+        threads: CPU threads. None: as many as Ultralytics takes.
+        verbose: Whether Ultralytics logs and shows its progress. None: on a terminal.
         **settings: Any other setting of Ultralytics' validation, such as ``workers`` or ``half``.
 
     Raises:
@@ -83,28 +97,69 @@ def evaluate(
     """
     if rules not in (None, *RULES):
         raise EvaluationError(f"no rules {rules!r}; there are {', '.join(RULES)}")
+    if threads is not None and threads < 1:
+        raise EvaluationError(f"threads must be at least 1, got {threads}")
     require_faster_coco_eval()
     layout = _available(load_layout(data), split)
     ground = read_ground_truth(layout, split)
     ground.check_sizes()
     loaded = load_model(model)
     _check_names(loaded.names, layout.names, by_index)
-    chosen = {"imgsz": imgsz, "batch": batch, "device": device}
+    chosen = {"imgsz": imgsz, "batch": batch, "device": device, "rect": rect}
     settings |= {name: value for name, value in chosen.items() if value is not None}
-    run = run_model(
-        loaded, layout.yaml, split=split, conf=conf, iou=iou, max_det=max_det, **settings
-    )
+    settings |= {"conf": conf, "iou": iou, "max_det": max_det}
+    _keep_threads(loaded, threads)
+    with _log(verbose):
+        run = run_model(loaded, layout.yaml, split=split, **settings)
     truths = ground.truths(run.sizes)
     pairs = [(truth, _known(run.found[truth.image], layout.names)) for truth in truths]
+    rows = tuple(_rows(pairs, ground, run, rules))
+    by_number = by_index and loaded.names != layout.names
+    notes = [
+        *_notes(ground, truths, run, by_number),
+        *_shape_notes(rect, run.settings),
+        *disagreements(rows, truths, run.found, run.uncut),
+    ]
     return Evaluation(
         model=_describe_model(loaded, model),
         data=_describe_data(ground, truths),
         settings=run.settings,
         versions=_versions(),
-        rows=tuple(_rows(pairs, ground, run, rules)),
-        notes=tuple(_notes(ground, truths, run, by_index and loaded.names != layout.names)),
+        rows=rows,
+        notes=tuple(notes),
         speed_ms=run.speed,
     )
+
+
+def _keep_threads(loaded: Any, threads: int | None) -> None:
+    """Set the threads at the start of the validation: Ultralytics sets its own when it is asked for
+    a device.
+    """
+    if threads is None:
+        return
+    import torch
+
+    def set_threads(validator: Any) -> None:
+        torch.set_num_threads(threads)
+
+    loaded.add_callback("on_val_start", set_threads)
+
+
+@contextlib.contextmanager
+def _log(verbose: bool | None) -> Iterator[None]:
+    """Keep Ultralytics' log and progress bars to what `verbose` says.
+
+    Its bars follow the level of its logger. Off a terminal every step of a bar would be a line.
+    """
+    if verbose is None:
+        verbose = sys.stderr.isatty()
+    logger = logging.getLogger("ultralytics")
+    level = logger.level
+    logger.setLevel(level if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _available(layout: Layout, split: str) -> Layout:
@@ -227,6 +282,19 @@ def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
+def _shape_notes(asked: bool | None, settings: dict[str, Any]) -> Iterable[str]:
+    """Say how pictures were fed where this differs from what was asked, or from a ``.pt``."""
+    if settings.get("rect"):
+        return
+    if asked:
+        yield "rect=True was asked for, but an export of one size takes squares: rect is False"
+    elif asked is None:
+        yield (
+            "pictures were padded to squares (rect False), as this kind of model asks; a .pt takes"
+            " their own shape unless --no-rect (rect=False) is given, and that moves AP"
+        )
+
+
 def _pictures(number: int) -> str:
     return f"{number} picture{'' if number == 1 else 's'}"
 
@@ -242,21 +310,31 @@ def _totals(truths: list[Truth]) -> list[tuple[int, int]]:
 
 def _describe_model(loaded: Any, given: Any) -> dict[str, Any]:
     path = model_path(loaded)
-    name = (
-        path.name
-        if path
-        else str(given)
-        if isinstance(given, str | Path)
-        else type(loaded).__name__
-    )
-    return {"name": name, "path": str(path) if path else None, "sha256": digest(loaded)}
+    network = loaded.model if hasattr(loaded.model, "modules") else None
+    modules = attention_modules(network).values() if network is not None else ()
+    attention = Counter(type(_inner(module)).__name__ for module in modules)
+    named = path if path else given if isinstance(given, str | Path) else None
+    name = type(loaded).__name__ if named is None else model_name(named, attention)
+    return {
+        "name": name,
+        "path": str(path) if path else None,
+        "sha256": digest(loaded),
+        "attention": dict(attention),
+    }
+
+
+def _inner(module: Any) -> Any:
+    """Return the attention inside a module that starts as the identity."""
+    from scsa_yolo.blocks import IdentityStart
+
+    return module.attention if isinstance(module, IdentityStart) else module
 
 
 def _describe_data(ground: GroundTruth, truths: list[Truth]) -> dict[str, Any]:
     layout = ground.layout
     present = {int(c) for truth in truths for c in truth.classes}
     return {
-        "name": layout.root.name if layout.yaml.stem == "data" else layout.yaml.stem,
+        "name": data_name(layout.yaml),
         "yaml": str(layout.yaml),
         "split": ground.split,
         "sources": [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
+import shutil
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from scsa_yolo.evaluation.result import (
     Evaluation,
     Row,
 )
+from scsa_yolo.support.files import write_json
+from scsa_yolo.support.text import csv_cell
 
-__all__ = ["format_report", "free_folder", "write_charts", "write_files"]
+__all__ = ["format_report", "free_folder", "refuse_file", "write_charts", "write_files"]
 
 _TITLES = {
     COCO: "COCO's rules",
@@ -44,41 +46,48 @@ _COLUMNS = {
     "ar_500": "AR_500",
 }
 _NAME = 24  # columns of the first field
+_CELL = 8
+_WIDEST = 120  # columns of the screen; the width where there is no terminal
+_LEAST = 72
 
 
-def format_report(result: Evaluation) -> str:
-    """Return tables of at most 120 columns; scores in percent, ``-`` where there is none."""
-    parts = [
-        _head(result),
-        _table("all pictures", result.of("all"), _columns(result.of("all")), counts=False),
-    ]
+def format_report(result: Evaluation, width: int | None = None) -> str:
+    """Return tables; scores in percent, ``-`` where there is none.
+
+    Args:
+        result: What was found.
+        width: Columns. None: those of the terminal, at most 120, and 120 where there is none.
+            Columns of scores that don't fit are left out from the right, and a line says which.
+    """
+    if width is None:
+        width = shutil.get_terminal_size((_WIDEST, 24)).columns
+    width = max(_LEAST, min(width, _WIDEST))
+    parts = [_head(result, width)]
+    parts.append(_table("all pictures", list(result.of("all")), width, counts=False))
     for rules in (COCO, VISDRONE):
-        rows = [row for row in result.of("class") if row.rules == rules and row.boxes]
+        rows = [row for row in result.of("class", rules) if row.boxes]
         if rows:
-            parts.append(_table(f"by class, {_TITLES[rules]}", rows, _columns(rows)))
+            parts.append(_table(f"by class, {_TITLES[rules]}", rows, width))
     for condition in result.conditions():
         rows = list(result.of(condition))
-        parts.append(_table(f"by {condition}, {_TITLES[COCO]}", rows, _columns(rows)))
+        parts.append(_table(f"by {condition}, {_TITLES[result.main_rules]}", rows, width))
     if result.notes:
-        parts.append("\n".join(_folded(f"Note: {note}.") for note in result.notes))
+        parts.append("\n".join(_folded(f"Note: {note}.", width) for note in result.notes))
     return "\n\n".join(parts)
 
 
-def write_files(result: Evaluation, folder: Path) -> list[Path]:
+def write_files(result: Evaluation, folder: Path, *, force: bool = False) -> list[Path]:
     """Write ``evaluation.json`` and ``evaluation.csv``; the folder is made.
 
     Raises:
-        FileExistsError: One of them is there already.
+        FileExistsError: One of them is there already, and `force` is false.
         OSError: It cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "evaluation.json", folder / "evaluation.csv"]
     for file in files:
-        if file.exists():
-            raise FileExistsError(f"{file} is there already; choose another --out")
-    files[0].write_text(
-        json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+        refuse_file(file, force=force)
+    write_json(files[0], result.to_dict(), indent=2)
     with files[1].open("w", newline="", encoding="utf-8") as table:
         fixed = _fixed_columns(result)
         writer = csv.writer(table)
@@ -89,8 +98,19 @@ def write_files(result: Evaluation, folder: Path) -> list[Path]:
             values = (getattr(row.scores, name) for name in _COLUMNS)
             scores = ["" if value is None else f"{value:.6f}" for value in values]
             head = [row.rules, row.group, row.value, row.images, row.boxes, row.classes]
-            writer.writerow([*head, *scores, *fixed.values()])
+            line = [*head, *scores, *fixed.values()]
+            writer.writerow([csv_cell(value) for value in line])
     return files
+
+
+def refuse_file(file: Path, *, force: bool) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        FileExistsError: It is there, and `force` is false.
+    """
+    if file.exists() and not force:
+        raise FileExistsError(f"{file} is there already; choose another -o, or add --force")
 
 
 def write_charts(result: Evaluation, folder: Path) -> list[Path]:
@@ -99,10 +119,10 @@ def write_charts(result: Evaluation, folder: Path) -> list[Path]:
     Raises:
         ImportError: matplotlib is missing.
     """
-    rules = COCO if any(row.rules == COCO for row in result.rows) else VISDRONE
+    rules = result.main_rules
     files = []
     for group in [*result.conditions(), "class"]:
-        rows = [row for row in result.of(group) if row.rules == rules and row.boxes]
+        rows = [row for row in result.of(group) if row.boxes]
         if rows:
             title = (
                 f"{result.model['name']} on {result.data['name']} {result.data['split']}, by"
@@ -142,7 +162,7 @@ def _bars(rows: list[Row], title: str, label: str) -> Any:
     return figure
 
 
-def _head(result: Evaluation) -> str:
+def _head(result: Evaluation, width: int) -> str:
     data, settings = result.data, result.settings
     model = f"model   {result.model['name']}"
     if result.model["sha256"]:
@@ -170,40 +190,45 @@ def _head(result: Evaluation) -> str:
     lines.append(
         "with    " + "  ".join(f"{name} {value}" for name, value in result.versions.items())
     )
-    return "\n".join(_folded(line) for line in lines)
+    return "\n".join(_folded(line, width) for line in lines)
 
 
-def _folded(line: str) -> str:
-    """Break a line at blanks so that it fits 120 columns."""
+def _folded(line: str, width: int) -> str:
+    """Break a line at blanks so that it fits so many columns."""
     return textwrap.fill(
-        line, 120, subsequent_indent=" " * 8, break_long_words=False, drop_whitespace=True
+        line, width, subsequent_indent=" " * 8, break_long_words=False, drop_whitespace=True
     )
 
 
-def _columns(rows: Iterable[Row]) -> list[str]:
+def _columns(rows: Sequence[Row]) -> list[str]:
     """Columns that at least one row fills."""
-    listed = list(rows)
-    return [
-        name for name in _COLUMNS if any(getattr(row.scores, name) is not None for row in listed)
-    ]
+    return [name for name in _COLUMNS if any(getattr(row.scores, name) is not None for row in rows)]
 
 
-def _table(title: str, rows: Iterable[Row], columns: list[str], counts: bool = True) -> str:
+def _table(title: str, rows: Sequence[Row], width: int, counts: bool = True) -> str:
     counted = ["images", "boxes", "classes"] if counts else []
     if title.startswith("by class"):
         counted.remove("classes")
-    head = " " * _NAME + "".join(
-        f"{name:>8}" for name in (*counted, *(_COLUMNS[name] for name in columns))
-    )
+    columns = _columns(rows)
+    fit = (width - _NAME) // _CELL - len(counted)
+    columns, left_out = columns[:fit], columns[fit:]
+    heads = (*counted, *(_COLUMNS[name] for name in columns))
+    head = " " * _NAME + "".join(f"{name:>{_CELL}}" for name in heads)
     lines = [f"{title}{head[len(title) :]}"] if len(title) < _NAME else [title, head]
     lines.append("-" * len(head))
     for row in rows:
         name = row.value if counts else _TITLES[row.rules]
-        numbers = "".join(f"{getattr(row, count):>8}" for count in counted)
-        values = (getattr(row.scores, column) for column in columns)
-        scores = "".join(f"{'-' if value is None else f'{100 * value:.2f}':>8}" for value in values)
+        numbers = "".join(f"{getattr(row, count):>{_CELL}}" for count in counted)
+        scores = "".join(_score(getattr(row.scores, column)) for column in columns)
         lines.append(f"{_short(name):<{_NAME}}{numbers}{scores}")
+    if left_out:
+        names = ", ".join(_COLUMNS[name] for name in left_out)
+        lines.append(_folded(f"(no room for {names}: see evaluation.csv)", width))
     return "\n".join(lines)
+
+
+def _score(value: float | None) -> str:
+    return f"{'-' if value is None else f'{100 * value:.2f}':>{_CELL}}"
 
 
 def _short(name: str) -> str:

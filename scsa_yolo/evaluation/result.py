@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import Any
 
 __all__ = [
@@ -70,12 +71,12 @@ class Row:
     scores: Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All that one evaluation found.
 
     Attributes:
-        model: ``name``, ``path``, ``sha256``.
+        model: ``name``, ``path``, ``sha256``, ``attention`` (number of modules by name).
         data: ``name``, ``yaml``, ``split``, ``sources``, ``fingerprint``, ``images``, ``boxes``,
             ``classes`` (those with a labelled box), ``absent_classes``, ``side_files`` (those that
             were read), ``ignored`` (boxes to ignore by reason).
@@ -100,16 +101,30 @@ class Evaluation:
         Raises:
             KeyError: The evaluation did not apply these rules.
         """
-        for row in self.of("all"):
-            if row.rules == rules:
-                return row.scores
-        raise KeyError(
-            f"no {rules!r} in this evaluation; it has {[row.rules for row in self.of('all')]}"
-        )
+        found = {row.rules: row.scores for row in self.of("all")}
+        if rules not in found:
+            raise KeyError(f"no {rules!r} in this evaluation; it has {list(found)}")
+        return found[rules]
 
-    def of(self, group: str) -> Iterator[Row]:
-        """Yield the rows of a group: ``all``, ``class``, ``light`` ..."""
-        return (row for row in self.rows if row.group == group)
+    def of(self, group: str, rules: str | None = None) -> Iterator[Row]:
+        """Yield the rows of a group by one set of rules: ``all``, ``class``, ``light`` ...
+
+        Args:
+            group: ``all``, ``class`` or a condition.
+            rules: One of the names above. None: every set of rules for ``all``, whose rows are one
+                a rule; for other groups COCO's rules, or VisDrone's where COCO's were not applied,
+                since rows of two rules never stand in one table.
+        """
+        if rules is None and group != "all":
+            rules = self.main_rules
+        for row in self.rows:
+            if row.group == group and rules in (None, row.rules):
+                yield row
+
+    @property
+    def main_rules(self) -> str:
+        """COCO's rules where they were applied, otherwise VisDrone's."""
+        return COCO if any(row.rules == COCO for row in self.rows) else VISDRONE
 
     def conditions(self) -> list[str]:
         """Return the conditions that the data set has, in order."""
@@ -122,3 +137,56 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {"format": "scsa-yolo evaluation 1", **asdict(self)}
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return every row as a flat dictionary, all with the same keys; scores as shares of 1."""
+        fixed = {"model": self.model["name"], "data": self.data["name"]}
+        fixed["split"] = self.data["split"]
+        flat = []
+        for row in self.rows:
+            plain = asdict(row)
+            scores = plain.pop("scores")
+            flat.append({**fixed, **plain, **scores})
+        return flat
+
+    def frame(self) -> Any:
+        """Return :meth:`table` as a pandas data frame.
+
+        Raises:
+            ImportError: pandas is missing.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "frame() needs pandas. Type: pip install pandas; table() gives the same without it"
+            ) from error
+        return pandas.DataFrame(self.table())
+
+    def __repr__(self) -> str:
+        """One line: which model on which data, and the headline."""
+        data = self.data
+        where = f"{self.model['name']} on {data['name']}, {data['split']}"
+        counts = f"{data['images']} pictures, {data['boxes']} boxes"
+        found = {row.rules: row.scores for row in self.of("all")}
+        scores = found.get(self.main_rules, Scores())
+        headline = f"AP {_percent(scores.ap)}, AP50 {_percent(scores.ap50)} by {self.main_rules}"
+        return f"<Evaluation of {where} ({counts}): {headline}, {len(self.rows)} rows>"
+
+    def _repr_html_(self) -> str:
+        """A small table for notebooks: the scores over all pictures, in percent."""
+        heads = ("rules", "AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
+        names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+        lines = []
+        for row in self.of("all"):
+            values = [_percent(getattr(row.scores, name)) for name in names]
+            lines.append("".join(f"<td>{escape(cell)}</td>" for cell in (row.rules, *values)))
+        head = "".join(f"<th>{name}</th>" for name in heads)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        title = escape(f"{self.model['name']} on {self.data['name']}, {self.data['split']}")
+        notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in self.notes)
+        return f"<p>{title}</p><table><tr>{head}</tr>{body}</table>{notes}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

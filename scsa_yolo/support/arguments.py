@@ -20,7 +20,7 @@ from scsa_yolo.support.files import write_json
 STDOUT = Path("-")  # what --json gives when no file follows
 
 
-def add_json(parser: argparse.ArgumentParser, what: str = "the result") -> None:
+def add_json(parser: argparse._ActionsContainer, what: str = "the result") -> None:
     """Add ``--json [FILE]``: `STDOUT` in ``args.json`` for the standard output, or the file."""
     parser.add_argument(
         "--json",
@@ -92,6 +92,14 @@ def stdout_for_json(path: Path | None) -> Iterator[None]:
         return
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+def ultralytics_on_stderr() -> None:
+    """Import Ultralytics while the standard output is the standard error, so that its logger writes
+    there: ``graft ... > my.yaml`` stays YAML.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        import ultralytics.utils  # noqa: F401
 
 
 def say_old(old: str, new: str) -> None:

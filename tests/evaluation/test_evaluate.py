@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from scsa_yolo.evaluation import Evaluation, EvaluationError, command, evaluate
+from scsa_yolo import cli
+from scsa_yolo.evaluation import Evaluation, EvaluationError, evaluate
+from scsa_yolo.evaluation.boxes import Detections, Truth
+from scsa_yolo.evaluation.disagreement import disagreements, outside
 from scsa_yolo.evaluation.report import format_report, free_folder, write_charts, write_files
 from scsa_yolo.evaluation.result import (
     COCO,
@@ -24,6 +27,8 @@ from scsa_yolo.evaluation.result import (
     ULTRALYTICS,
     ULTRALYTICS_AGAIN,
     VISDRONE,
+    Row,
+    Scores,
 )
 
 pytest.importorskip("faster_coco_eval")
@@ -165,7 +170,7 @@ def result(scenes: Path, make_model: Callable[[str], Any]) -> Evaluation:
 
 
 def test_report(result: Evaluation, tmp_path: Path) -> None:
-    text = format_report(result)
+    text = format_report(result, 120)
     assert max(map(len, text.splitlines())) <= 120
     for part in (
         "COCO's rules",
@@ -190,8 +195,9 @@ def test_report(result: Evaluation, tmp_path: Path) -> None:
         "by_light.png",
         "by_class.png",
     ]
-    with pytest.raises(FileExistsError, match="choose another --out"):
+    with pytest.raises(FileExistsError, match="choose another -o, or add --force"):
         write_files(result, tmp_path / "out")
+    assert write_files(result, tmp_path / "out", force=True) == files
     assert free_folder(tmp_path / "out").name == "out-2"
 
 
@@ -235,18 +241,20 @@ def trained(
 
 
 def run_command(*args: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(arg) for arg in args]))
+    return cli.main(["evaluate", *map(str, args)])
 
 
 def test_command(
     trained: tuple[Path, Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, data = trained
-    arguments = (model, data, "--imgsz", "64", "--device", "cpu", "--out", "out")
+    arguments = (model, f"data={data}", "--imgsz", "64", "--device", "cpu", "-o", "out")
     assert run_command(*arguments) == 0
-    assert "all pictures" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "all pictures" in out
+    assert "\r" not in out + err  # no bar where there is no terminal
+    assert "it/s" not in out + err
+    assert "name is now" not in err
     written = json.loads(Path("out/evaluation.json").read_text())
     assert written["model"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     assert {path.name for path in Path("out").iterdir()} == {
@@ -256,7 +264,202 @@ def test_command(
     }
     assert not Path("runs").exists()  # Ultralytics' run folder is a temporary one
     assert run_command(*arguments) == 2
-    assert "choose another --out" in capsys.readouterr().err
+    assert "choose another -o, or add --force" in capsys.readouterr().err
+    assert run_command(*arguments, "--force", "--quiet", "--no-charts") == 0
+
+
+def test_json_alone_is_on_the_standard_output(
+    trained: tuple[Path, Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = trained
+    arguments = ("--imgsz", "64", "--device", "cpu")
+    assert run_command("--json", model, f"data={data}", *arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["format"] == "scsa-yolo evaluation 1"
+    assert not Path("runs").exists()  # only what was asked for is written
+    assert run_command(f"data={data}", model, *arguments, "--json", "out.json") == 0
+    out, err = capsys.readouterr()
+    assert "all pictures" in out
+    assert "wrote out.json" in err
+    assert json.loads(Path("out.json").read_text())["rows"] == printed["rows"]
+    assert run_command(model, f"data={data}", *arguments, "--json", "out.json") == 2
+    assert "'out.json' is there already" in capsys.readouterr().err
+
+
+def test_old_spellings_work_and_name_the_new(
+    trained: tuple[Path, Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (*trained, "--imgsz", "64", "--device", "cpu", "--no-charts", "--out", "old")
+    assert run_command(*arguments) == 0
+    err = capsys.readouterr().err
+    assert "--out still works; its name is now -o" in err
+    assert f"its name is now data={trained[1]}" in err
+    assert Path("old/evaluation.json").exists()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_verbose_is_taken(trained: tuple[Path, Path], yolo_home: Any, verbose: bool) -> None:
+    import logging
+
+    level = logging.getLogger("ultralytics").level
+    result = evaluate(*trained, imgsz=64, device="cpu", verbose=verbose, threads=1, rect=False)
+    assert result.settings["rect"] is False
+    assert logging.getLogger("ultralytics").level == level
+    assert torch.get_num_threads() == 1
+
+
+def test_a_run_names_the_model_and_a_folder_the_data(
+    make_data: Callable[..., Path], yolo_home: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ultralytics import YOLO
+
+    data = make_data(Path("blood").resolve()).rename("blood/data.yaml")
+    weights = Path("runs/detect/train3/weights")
+    weights.mkdir(parents=True)
+    (weights.parent / "args.yaml").write_text("model: mine.yaml\n")
+    model = YOLO("yolov8n-scsa.yaml")
+    model.model.names = {0: "bright", 1: "dark"}
+    model.save(weights / "best.pt")
+    assert run_command(weights / "best.pt", f"data={data}", "--imgsz", "64", "--no-charts") == 0
+    assert "model   train3 (mine, SCSA)" in capsys.readouterr().out
+    (folder,) = Path("runs/evaluate").iterdir()
+    assert folder.name == "train3-mine-SCSA-blood-val"
+    written = json.loads((folder / "evaluation.json").read_text())
+    assert written["model"]["attention"] == {"SCSA": 10}
+    assert written["data"]["name"] == "blood"
+
+
+def hand_made(*rows: Row, **changed: Any) -> Evaluation:
+    """Return a result without a model."""
+    model = {"name": "<b>train</b>", "path": None, "sha256": None, "attention": {}}
+    data = {"name": "=set", "yaml": "x.yaml", "split": "val", "sources": [], "fingerprint": "f"}
+    data |= {"images": 1, "boxes": 2, "classes": [], "absent_classes": [], "ignored": {}}
+    return Evaluation(model, data, {}, {}, tuple(rows), **changed)
+
+
+def row(rules: str, group: str = "all", value: str = "", **scores: float) -> Row:
+    return Row(rules, group, value, 1, 2, 1, Scores(**scores))
+
+
+BOTH = hand_made(
+    row(COCO, ap=0.5, ap50=0.75),
+    row(VISDRONE, ap=0.4),
+    row(COCO, "class", "car", ap=0.5),
+    row(VISDRONE, "class", "car", ap=0.4),
+    row(ULTRALYTICS, "class", "car", ap=0.3),
+    row(COCO, "light", "Low", ap=0.1),
+    notes=("one & two",),
+)
+
+
+@pytest.mark.parametrize(
+    ("group", "rules", "expected"),
+    [
+        ("all", None, [COCO, VISDRONE]),
+        ("class", None, [COCO]),
+        ("class", VISDRONE, [VISDRONE]),
+        ("class", ULTRALYTICS, [ULTRALYTICS]),
+        ("light", None, [COCO]),
+        ("light", VISDRONE, []),
+        ("all", COCO, [COCO]),
+    ],
+)
+def test_rows_of_two_rules_are_never_mixed(
+    group: str, rules: str | None, expected: list[str]
+) -> None:
+    assert [found.rules for found in BOTH.of(group, rules)] == expected
+
+
+def test_main_rules_are_visdrone_where_coco_was_not_applied() -> None:
+    only = hand_made(row(VISDRONE, ap=0.4), row(VISDRONE, "class", "car", ap=0.4))
+    assert [found.rules for found in only.of("class")] == [VISDRONE]
+    assert "by class, VisDrone's rules" in format_report(only)
+
+
+def test_a_result_in_a_line_a_notebook_and_a_table() -> None:
+    text = repr(BOTH)
+    assert text.startswith("<Evaluation of <b>train</b> on =set, val (1 pictures, 2 boxes): AP 50.")
+    assert len(text) < 200
+    html = BOTH._repr_html_()
+    assert "&lt;b&gt;train&lt;/b&gt;" in html
+    assert "<b>" not in html
+    assert "<td>50.00</td><td>75.00</td><td>-</td>" in html
+    assert "one &amp; two" in html
+    table = BOTH.table()
+    assert len(table) == len(BOTH.rows)
+    assert len({tuple(line) for line in table}) == 1
+    assert table[0]["ap50"] == 0.75
+    assert table[0]["data"] == "=set"
+
+
+def test_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        BOTH.frame()
+    made = SimpleNamespace(DataFrame=list)
+    monkeypatch.setitem(sys.modules, "pandas", made)
+    assert BOTH.frame() == BOTH.table()
+
+
+def test_no_cell_of_the_csv_is_a_formula(tmp_path: Path) -> None:
+    files = write_files(hand_made(row(COCO, "class", "@SUM(A1)", ap=0.5)), tmp_path)
+    with files[1].open(newline="") as file:
+        (line,) = csv.DictReader(file)
+    assert line["value"] == "'@SUM(A1)"
+    assert line["data"] == "'=set"
+    assert float(line["ap"]) == 0.5
+
+
+@pytest.mark.parametrize("width", [72, 80, 100, 120])
+def test_tables_fit_the_screen(width: int) -> None:
+    full = dict.fromkeys(vars(Scores()), 1.0)
+    rows = [row(COCO, **full), row(COCO, "class", "c" * 60, **full), row(COCO, "x", "y", **full)]
+    text = format_report(hand_made(*rows), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert ("no room for" in text) == (width < 128)
+    assert "AP50" in text
+
+
+def answers(*boxes: list[float]) -> Detections:
+    xyxy = np.array(boxes, float).reshape(-1, 4)
+    return Detections.sorted(xyxy, np.ones(len(xyxy)), np.zeros(len(xyxy)))
+
+
+GIANT = [-1014.0, -990.0, 1470.0, 1485.0]  # what a model of one epoch answers
+PICTURE = Truth("a.png", 640, 480, np.array([[0.0, 0.0, 9.0, 9.0]]), np.array([0]))
+
+
+def notes_of(scores: dict[str, Row], cut: Detections, uncut: Detections) -> list[str]:
+    return list(disagreements(list(scores.values()), [PICTURE], {"a": cut}, {"a": uncut}))
+
+
+def test_rules_that_differ_are_a_note_that_says_why() -> None:
+    scores = {rules: row(rules, ap=ap, ap50=ap50) for rules, ap, ap50 in (
+        (COCO, 0.2, 0.3535), (ULTRALYTICS, 0.0, 0.0))}  # fmt: skip
+    cut, uncut = answers([0, 0, 640, 480]), answers(GIANT)
+    assert outside(cut, uncut) == 1
+    (note,) = notes_of(scores, cut, uncut)
+    assert "AP50 is 35.35 by COCO's rules and 0.00 by Ultralytics' own" in note
+    assert "1 of 1 detections lie more than half outside their picture" in note
+    assert "Compare numbers of one rule only" in note
+    (note,) = notes_of(scores, cut, cut)  # another reason than the borders
+    assert "more than half outside" not in note
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "noted"),
+    [(0.50, 0.49, False), (0.50, 0.48, False), (0.50, 0.479, True), (0.479, 0.50, True)],
+)
+def test_the_bound_is_two_points(first: float, second: float, noted: bool) -> None:
+    cut = answers()
+    for one, other in ((COCO, ULTRALYTICS), (COCO, VISDRONE), (VISDRONE, ULTRALYTICS)):
+        scores = {one: row(one, ap=first, ap50=0.9), other: row(other, ap=second, ap50=0.9)}
+        assert bool(notes_of(scores, cut, cut)) == noted
+
+
+def test_a_score_that_is_missing_is_no_difference() -> None:
+    cut = answers()
+    assert notes_of({COCO: row(COCO), ULTRALYTICS: row(ULTRALYTICS, ap=0.5)}, cut, cut) == []
 
 
 def wrong_names(folder: Path) -> None:
@@ -354,6 +557,13 @@ def test_names_may_be_matched_by_number(
         (("model.pt", "nowhere.yaml"), "nowhere.yaml: no such data YAML"),
         (("model.pt", "DATA", "--split", "test"), "no split 'test'; it has train, val"),
         (("nowhere.pt", "DATA"), "nowhere.pt"),
+        (("model.pt", "data=a.yaml", "data=b.yaml"), "unrecognized arguments: data=b.yaml"),
+        (("data=a.yaml", "data=b.yaml"), "data= is given twice: a.yaml and b.yaml"),
+        (("model.pt", "imgsz=320"), "imgsz=320 is not understood here. Type: --imgsz 320"),
+        (("model.pt", "data=DATA", "imgsz=320"), "Type: --imgsz 320"),
+        (("model.pt",), "the following arguments are required: data=X.yaml"),
+        (("model=a.pt", "model=b.pt"), "model= is given twice"),
+        (("model.pt", "DATA", "--threads", "0"), "threads must be at least 1"),
         (("broken.pt", "DATA"), "broken.pt: Ultralytics cannot load this model"),
         (
             ("yolov8n-seg.yaml", "DATA"),
@@ -372,7 +582,7 @@ def test_wrong_calls_are_one_line(
     assert run_command(*(str(tiny_data) if part == "DATA" else part for part in arguments)) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert message in error[-1]
-    assert error[-1].startswith("scsa-yolo evaluate: ")
+    assert error[-1].startswith("scsa-yolo: ")
     assert "Traceback" not in "".join(error)
 
 
