@@ -290,6 +290,12 @@ def test_a_gain_below_the_margin_says_so_in_the_headline(study_of: Callable[...,
     assert "Better AP than stock: scsa" not in text
 
 
+@pytest.mark.parametrize(("pairs", "word"), [(4, UNDECIDED), (5, UNDECIDED), (6, NO_DIFFERENCE)])
+def test_few_pairs_are_not_equal(pairs: int, word: str) -> None:
+    close = Comparison({seed: 1e-4 * (-1) ** seed * (1 + seed / 100) for seed in range(pairs)})
+    assert judge({"arm": close}, Rules())["arm"].word == word
+
+
 # Lopsided differences.
 
 
@@ -369,7 +375,9 @@ def test_settings_that_prove_nothing_are_refused(
     verdict: dict[str, Any], content: Callable[..., dict[str, Any]]
 ) -> None:
     key = next(iter(verdict))
-    with pytest.raises(PlanError, match=rf"verdict\.{key}: must be a number from"):
+    with pytest.raises(
+        PlanError, match=rf"verdict\.{key}: (must be a number from|nan is no number)"
+    ):
         parse(content(verdict=verdict))
 
 
@@ -415,3 +423,9 @@ def test_a_report_is_the_same_wherever_its_folder_lies(
     folder = study_of(kept, data=["x/data.yaml"])
     again = shutil.copytree(folder, tmp_path / "deep" / "study")
     assert page_of(folder) == page_of(again)
+
+
+def test_a_phone_is_told_where_the_verdict_is(study_of: Callable[..., Path]) -> None:
+    page = report(study_of(kept)).read_text(encoding="utf-8")
+    assert '<p class="swipe">Swipe sideways: the last column is verdict.</p>' in page
+    assert "@media (max-width: 48rem) { .swipe { display: block;" in page

@@ -553,7 +553,7 @@ def test_rules_of_the_plan_are_used(make_study: Callable[..., Path]) -> None:
     _, text, _ = texts(make_study(verdict=strict, primary="AP50", metrics=["AP50", "AP"]))
     assert "- scsa: *no measurable difference*" in text
     assert "p after correction is at most 0.001 and the 90 % t interval is above 0" in text
-    assert "lies between -10.00 and +10.00 points, and the studentized one." in text
+    assert "lies between -10.00 and +10.00 points, and the studentized one, of at" in text
     assert "### AP50, in points" in text
 
 

@@ -78,6 +78,7 @@ def test_check_builds_every_arm_and_says_what_it_would_be(
     assert "3 SCSA" in text
     assert "train 4 images 8 boxes, val 4 images 8 boxes" in text
     assert "6 runs: 2 arms x 2 seeds, and 2 repeats" in text
+    assert "for 1 comparison with stock it takes at least 6 seeds, the plan has 2, so" in text
     assert sorted(tmp_path.rglob("*")) == before  # nothing is written
 
 

@@ -10,9 +10,18 @@ from typing import Any
 from scsa_yolo.study.planning.file import PlanError
 from scsa_yolo.study.planning.plan import Arm
 
-__all__ = ["arm_model", "model_file"]
+__all__ = ["arm_model", "is_reference", "model_file"]
+
+_REFERENCES = ("Identity", "Conv1x1")
 
 _LETTER = re.compile(r"(yolo(?:e-)?v?\d+)([a-z]?)(?=$|[-_.])|(rtdetr-)([lx])(?=$|[-_.])")
+
+
+def is_reference(arm: Arm) -> bool:
+    """Return whether an arm is a control by its definition: `Identity`, `Conv1x1`, or the model at
+    another scale.
+    """
+    return arm.attention in _REFERENCES or arm.scale is not None
 
 
 def arm_model(model: str, arm: Arm) -> tuple[str, dict[str, Any]]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scsa_yolo.paired.differences import seeds_needed
 from scsa_yolo.study.planning import paper
+from scsa_yolo.study.planning.arms import is_reference
 from scsa_yolo.study.planning.file import PlanError, named
 from scsa_yolo.study.planning.plan import Plan, load, plan_hash
 from scsa_yolo.study.planning.schedule import schedule
 from scsa_yolo.study.planning.verify import data_set, verify
+from scsa_yolo.support.text import counted
 
 __all__ = ["check_plan"]
 
@@ -56,7 +59,8 @@ def _check(plan: Plan, tflops: float) -> int:
             flush=True,
         )
     problems = _check_data(plan)
-    print("\n".join([_counts(plan), paper.report(plan, tflops, gflops), *problems]))
+    lines = [_counts(plan), _enough(plan), paper.report(plan, tflops, gflops), *problems]
+    print("\n".join(lines))
     return int(bool(problems))
 
 
@@ -78,6 +82,21 @@ def _check_data(plan: Plan) -> list[str]:
         else:
             problems += [f"data: {name} fails its check: {text}" for text in found.problems]
     return problems
+
+
+def _enough(plan: Plan) -> str:
+    """Say how many seeds the verdicts take: Holm's correction covers models and data sets."""
+    arms = [arm for name, arm in plan.arms.items() if name != plan.control]
+    under_test = sum(not is_reference(arm) for arm in arms) or len(arms)
+    comparisons = max(1, under_test * len(plan.models) * len(plan.data))
+    needed = seeds_needed(plan.verdict["alpha"], comparisons)
+    enough = len(plan.seeds) >= needed
+    says = "which is enough" if enough else "so nothing can be called better or worse"
+    number = counted(comparisons, "comparison")
+    return (
+        f"verdicts: for {number} with {plan.control} it takes at least {needed} seeds, the plan"
+        f" has {len(plan.seeds)}, {says}"
+    )
 
 
 def _counts(plan: Plan) -> str:

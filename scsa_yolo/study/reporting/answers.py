@@ -12,6 +12,7 @@ from scsa_yolo.study.reporting.findings import Finding
 from scsa_yolo.study.reporting.verdict import (
     HARMS,
     IMPROVES,
+    LEAST_EQUAL,
     NO_DIFFERENCE,
     OPEN,
     UNDECIDED,
@@ -229,7 +230,8 @@ def rules(evidence: Evidence) -> list[Block]:
         (Mark(HARMS, HARMS), ": the same, below 0."),
         (
             Mark(NO_DIFFERENCE, NO_DIFFERENCE),
-            f": the whole {interval} lies between {band}{both}, and the studentized one.",
+            f": the whole {interval} lies between {band}{both}, and the studentized one, of at"
+            f" least {LEAST_EQUAL} pairs; or all differences are 0.",
         ),
         (
             Mark(UNDECIDED, UNDECIDED),

@@ -3,7 +3,8 @@
     improves                  p, after Holm, is at most alpha, the plan's interval lies above 0, and
                               the mean difference is one that the report's digits show
     harms                     the same below 0
-    no measurable difference  the t interval, the studentized one and the plan's lie within +-margin
+    no measurable difference  the t interval, the studentized one and the plan's lie in +-margin,
+                              of at least 6 pairs; or all differences are 0
     undecided                 none of these; also where every score is 0, where a planned pair is
                               missing, and where arm and control were not trained alike, see
                               `scsa_yolo.study.reporting.findings`
@@ -25,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from scsa_yolo.paired.differences import Comparison, Interval, holm, seeds_needed, smallest_p
-from scsa_yolo.study.planning.plan import Arm
+from scsa_yolo.study.planning.arms import is_reference
 
 __all__ = [
     "HARMS",
@@ -50,7 +51,8 @@ WORDS = (IMPROVES, NO_DIFFERENCE, UNDECIDED, HARMS)
 
 # Half of the last digit that a report shows, 0.01 points: a mean below it reads as 0.00.
 RESOLUTION = 0.00005
-_REFERENCES = ("Identity", "Conv1x1")
+# Fewer pairs seldom hold the tail of lopsided differences, and so look equal too easily.
+LEAST_EQUAL = 6
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -82,13 +84,6 @@ class Verdict:
     p: float | None
     family: int
     refusal: str = ""
-
-
-def is_reference(arm: Arm) -> bool:
-    """Return whether an arm is a control by its definition: `Identity`, `Conv1x1`, or the model at
-    another scale.
-    """
-    return arm.attention in _REFERENCES or arm.scale is not None
 
 
 def judge(
@@ -159,7 +154,8 @@ def decide(p: float | None, comparison: Comparison, rules: Rules) -> str:
             return HARMS
     # BCa never leaves the range of the values: alone it would find any three close seeds
     # equivalent. The studentized interval follows a tail that the t interval does not see.
-    if not _within(comparison.t, rules.margin):
+    few = comparison.n < LEAST_EQUAL and any(comparison.values)
+    if few or not _within(comparison.t, rules.margin):
         return UNDECIDED
     needed = (comparison.interval(rules.interval), comparison.bootstrap_t.interval)
     return NO_DIFFERENCE if all(_within(i, rules.margin) for i in needed) else UNDECIDED
