@@ -14,6 +14,7 @@ from typing import Any
 
 from scsa_yolo.benchmark.bench import REFERENCE, Result, Row
 from scsa_yolo.paired.turns import TOO_NOISY
+from scsa_yolo.support.text import counted
 
 _COLUMNS = (
     "model",
@@ -73,6 +74,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
+def _cores(where: dict[str, Any]) -> str:
+    return f"{counted(where['cores'], 'core')}, {counted(where['threads'], 'thread')}"
+
+
 def _conditions(result: Result) -> list[str]:
     settings, where = result.settings, result.environment
     rounds = len(result.rows[0].times_ms)
@@ -82,9 +87,7 @@ def _conditions(result: Result) -> list[str]:
     )
     flags = [name.replace("_", "-") for name in ("compile", "channels_last") if settings[name]]
     flags += [] if settings["fuse"] else ["not fused"]
-    hardware = (
-        f"{where['gpu'] or where['processor']}, {where['cores']} cores, {where['threads']} threads"
-    )
+    hardware = f"{where['gpu'] or where['processor']}, {_cores(where)}"
     versions = ", ".join(f"{name} {where[name]}" for name in _PACKAGES if name in where)
     lines = [f"{', '.join([how, *flags])}; on {where['device']}: {hardware}", versions]
     if where["load_before"] is not None:
@@ -179,7 +182,7 @@ def write_plot(result: Result, path: Path) -> None:
     axes = figure.subplots()
     _draw_points(axes, rows)
     settings, where = result.settings, result.environment
-    machine = f"{where['gpu'] or where['processor']}, {where['threads']} threads"
+    machine = f"{where['gpu'] or where['processor']}, {counted(where['threads'], 'thread')}"
     axes.set_title(
         f"{settings['imgsz']} px, batch {settings['batch']}, {settings['precision']}; {machine}",
         size=10,

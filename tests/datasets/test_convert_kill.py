@@ -172,6 +172,6 @@ def test_an_interruption_by_hand(native, convert, tmp_path: Path, monkeypatch) -
     with monkeypatch.context() as patch:
         patch.setattr(conversion.SplitCount, "add", interrupt)
         done = convert("coco", source)
-    assert (done.code, done.dest.exists()) == (1, False)
+    assert (done.code, done.dest.exists()) == (130, False)
     assert "interrupted; the same command goes on" in done.err
     assert convert("coco", source).code == 0

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 NAMES = ("visdrone", "exdark", "flir", "voc", "coco")
-OK, PROBLEMS, USAGE = 0, 1, 2
+OK, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _EPILOG = """\
 examples:
@@ -17,9 +17,8 @@ examples:
   scsa-yolo data convert flir FLIR_ADAS_v2.zip ~/datasets/FLIR-ADAS-v2-rgb --spectrum rgb
   scsa-yolo data convert voc ~/HIT-UAV ~/datasets/HIT-UAV --pixels edges --ignore DontCare
 
-exit status: 0 converted; 1 stopped by --strict, a full disk or an interruption; 2 the request
-cannot be carried out.
-After 1, the same command goes on where it stopped."""
+exit status: 0 converted; 1 stopped by --strict or a full disk; 2 the request cannot be carried
+out; 130 interrupted. After 1 and 130, the same command goes on where it stopped."""
 
 
 def add_data_convert(subparsers: Any) -> argparse.ArgumentParser:
@@ -156,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
             "scsa-yolo data convert: interrupted; the same command goes on where this one stopped",
             file=sys.stderr,
         )
-        return PROBLEMS
+        return INTERRUPTED
     print(report.text(args.dest))
     print(f"\ntrain on it: yolo train model=yolov8n-scsa.yaml data={args.dest}/data.yaml")
     return OK
