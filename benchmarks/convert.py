@@ -5,6 +5,13 @@ photograph, a file that holds a photograph's headers and no pixels. So what is m
 the disk's own speed. Images are linked.
 
     python benchmarks/convert.py [--share 1.0] [--workers N] [--json FILE]
+
+With ``--against CHECKOUT`` this checkout and another one convert the same sets in turns, and the
+ratios of their times are printed with 95 % intervals; beside them this checkout's to itself, which
+is the noise:
+
+    git worktree add /tmp/before COMMIT
+    python benchmarks/convert.py --against /tmp/before --rounds 20
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,6 +131,66 @@ def make_exdark(root: Path, share: float) -> None:
     (root / "imageclasslist.txt").write_bytes("\r\n".join(listed).encode())
 
 
+def convert_once(
+    name: str, source: Path, dest: Path, workers: int, checkout: Path
+) -> dict[str, Any]:
+    """Convert with a checkout's code in a process of its own."""
+    shutil.rmtree(dest, ignore_errors=True)
+    command = [sys.executable, "-c", CHILD, name, str(source), str(dest), str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment, cwd=checkout
+    )
+    shutil.rmtree(dest)
+    return json.loads(done.stdout)
+
+
+def in_turns(name: str, source: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Convert with this checkout, the other one, and this one again, in an order drawn each round."""
+    from scsa_yolo.paired.turns import ratio
+
+    here = Path(__file__).resolve().parents[1]
+    contestants = {"now": here, "before": args.against.resolve(), "again": here}
+    times: dict[str, dict[str, list[float]]] = {
+        key: {who: [] for who in contestants} for key in ("seconds", "cpu_seconds")
+    }
+    rng = random.Random(0)
+    for turn in range(args.rounds + 1):
+        order = list(contestants)
+        rng.shuffle(order)
+        for who in order:
+            dest = source.with_name(f"{source.name}-out")
+            result = convert_once(name, source, dest, args.workers, contestants[who])
+            for key, series in times.items():
+                if turn:  # the first round warms the disk
+                    series[who].append(result[key])
+    found: dict[str, Any] = {"set": name, "share": args.share, "rounds": args.rounds}
+    for key, series in times.items():
+        found[key] = series
+        found[f"{key}_ratio"] = ratio(series["now"], series["before"])
+        found[f"{key}_noise"] = ratio(series["again"], series["now"])
+    return found
+
+
+def compare(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Compare two checkouts on both sets."""
+    results = []
+    for name, make in (("visdrone", make_visdrone), ("exdark", make_exdark)):
+        source = folder / name
+        source.mkdir()
+        make(source, args.share)
+        found = in_turns(name, source, args)
+        for key in ("seconds", "cpu_seconds"):
+            for what in ("ratio", "noise"):
+                r = found[f"{key}_{what}"]
+                print(
+                    f"{name} {key} {what}: {r.value:.3f} ({r.low:.3f} to {r.high:.3f})", flush=True
+                )
+                found[f"{key}_{what}"] = [r.value, r.low, r.high]
+        results.append(found)
+    return results
+
+
 def measure(name: str, share: float, workers: int, folder: Path) -> dict[str, Any]:
     source = folder / f"{name}-{share}"
     source.mkdir()
@@ -155,11 +223,15 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=0, help="threads; default: as the command chooses"
     )
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with its code")
+    parser.add_argument("--rounds", type=int, default=20, help="of --against; default: 20")
     parser.add_argument("--json", type=Path, help="write the record there")
     args = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory(prefix="scsa-convert-") as folder:
-        for name in ("visdrone", "exdark"):
+        if args.against:
+            results = compare(args, Path(folder))
+        for name in () if args.against else ("visdrone", "exdark"):
             for share in (
                 args.share / 8,
                 args.share,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CHUNK = 1 << 20
 
@@ -104,6 +106,25 @@ def canonical(content: Any) -> str:
     return json.dumps(
         content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading in bytes; a pipe is refused, since reading it may wait without end.
+
+    Raises:
+        OSError: There is no such file, or it is a folder, a pipe, a socket or a device.
+    """
+    return open(path, "rb", opener=_regular)
+
+
+def _regular(name: str, flags: int) -> int:
+    # O_NONBLOCK: without it, opening a pipe waits until somebody writes into it
+    handle = os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # `open` itself refuses folders
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "not a regular file but a pipe, a socket or a device", name)
 
 
 def sha256(path: Path) -> str:

@@ -240,6 +240,11 @@ class Converted:
     report: dict[str, Any] = field(default_factory=dict)
     findings: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def yaml(self) -> Path:
+        """The set's YAML, called as its folder is."""
+        return self.dest / f"{self.dest.name}.yaml"
+
     def told(self, code: str) -> list[dict[str, Any]]:
         return [finding for finding in self.findings if finding["code"] == code]
 
@@ -263,10 +268,13 @@ class Converted:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file by the hash of its content, links with what they point to."""
+    """Every file by the hash of its content, links with what they point to. The YAML that is called
+    as the folder is called set.yaml here, so that two folders can be compared.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        name = "set.yaml" if name == f"{folder.name}.yaml" else name
         if path.is_symlink():
             found[name] = f"-> {os.readlink(path)}"
         else:

@@ -158,7 +158,7 @@ def test_voc(native, convert, tmp_path: Path) -> None:
     ]
     assert [f["line"] for f in done.told("no-area")] == [5]
     assert done.boxes("test2007/000005.jpg") == [(0, 49, 49, 100, 80)]
-    data = yaml.safe_load((done.dest / "data.yaml").read_text())
+    data = yaml.safe_load(done.yaml.read_text())
     assert data["train"] == ["images/train2007", "images/val2007"]
     assert data["val"] == ["images/test2007"]
 
@@ -176,7 +176,7 @@ def test_voc_options(native, convert, tmp_path: Path) -> None:
 
 def test_voc_without_lists_draws_a_split_and_says_so(native, convert, tmp_path: Path) -> None:
     for number in range(40):
-        native.picture(tmp_path / "in" / f"{number}.png", (20, 20))
+        native.picture(tmp_path / "in" / f"{number}.png", (20, 20), shade=number)
         native.write(
             tmp_path / "in" / f"{number}.xml",
             native.voc_xml(native.voc_object("a", (1, 1, 9, 9)), size=None),
@@ -191,7 +191,7 @@ def test_voc_without_lists_draws_a_split_and_says_so(native, convert, tmp_path: 
     fewer = convert("voc", tmp_path / "in", dest="fewer")
     rest = {path.name for path in (fewer.dest / "images" / "val").iterdir()}
     assert rest == {name for name in val if int(Path(name).stem) >= 20}, (
-        "a draw by name does not depend on the others"
+        "a draw by content does not depend on the others"
     )
 
 
@@ -209,7 +209,7 @@ def test_voc_07_and_12(native, convert, tmp_path: Path) -> None:
     done = convert("voc", tmp_path / "in")
     assert list(done.report["splits"]) == ["train2007", "train2012", "val2007", "test2007"]
     assert not done.told("listed-twice")
-    data = yaml.safe_load((done.dest / "data.yaml").read_text())
+    data = yaml.safe_load(done.yaml.read_text())
     assert data["train"] == ["images/train2007", "images/train2012", "images/val2007"]
 
 
@@ -273,7 +273,7 @@ def test_data_yaml_and_side_files(native, convert, tmp_path: Path, name: str) ->
     from scsa_yolo.datasets.layout.side import read_side
 
     done = convert(name, native.make[name](tmp_path / "in"))
-    data = yaml.safe_load((done.dest / "data.yaml").read_text())
+    data = yaml.safe_load(done.yaml.read_text())
     assert list(data["names"].values()) == done.report["names"]
     for role in ("train", "val"):
         assert all((done.dest / folder).is_dir() for folder in data[role])

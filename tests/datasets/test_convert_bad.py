@@ -104,12 +104,6 @@ CASES: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
         "no-such-image",
         f"{TRAIN}: annotations[3] dropped: there is no image with id 55",
     ),
-    "image twice": (
-        "coco",
-        lambda r: spoil(r / TRAIN, b'"file_name": "000000000001.jpg"', b'"file_name": "000000000000.jpg"'),
-        "two-images-of-one-name",
-        f"{TRAIN}: 000000000000.jpg left out",
-    ),
     "XML cut short": ("voc", lambda r: cut(r / VOC / "Annotations/000001.xml"), "bad-file", "000001.xml: left out"),
     "XML field": (
         "voc",
@@ -188,7 +182,7 @@ def test_reported_and_the_rest_converted(native, convert, tmp_path: Path, case: 
     damage(source)
     before = native.tree(source)
     done = convert(name, source)
-    assert done.code == 0
+    assert done.code == (1 if case == "JSON cut short" else 0), "a whole split is no small loss"
     told = [str(Finding(**finding)) for finding in done.told(code)]
     assert any(line in text for text in told), told
     assert any(line in text for text in done.out.splitlines()), "not on the screen"
@@ -325,10 +319,11 @@ def test_jpeg_without_end_marker_is_not_linked(native, convert, tmp_path: Path) 
 
 def test_size_that_is_not_the_images(native, convert, tmp_path: Path) -> None:
     source = native.make["voc"](tmp_path / "in")
-    spoil(source / VOC / "Annotations/000001.xml", b"<width>100", b"<width>640")
+    spoil(source / VOC / "Annotations/000001.xml", b"<width>100", b"<width>50")
     done = convert("voc", source)
-    assert done.told("other-size")[0]["reason"].startswith(
-        "640x80 px are stated, the image has 100x80"
+    assert done.told("other-size")[0]["reason"] == (
+        "50x80 px are stated, the image has 100x80: boxes left as they are, the file's size alone"
+        " holds all of its boxes"
     )
     assert done.boxes("train2007/000001.jpg") == [(2, 0, 0, 100, 80)]
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scsa_yolo.datasets.convert.report import Report
 
 NAMES = ("visdrone", "exdark", "flir", "voc", "coco")
 OK, PROBLEMS, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -17,8 +20,9 @@ examples:
   scsa-yolo data convert flir FLIR_ADAS_v2.zip ~/datasets/FLIR-ADAS-v2-rgb --spectrum rgb
   scsa-yolo data convert voc ~/HIT-UAV ~/datasets/HIT-UAV --pixels edges --ignore DontCare
 
-exit status: 0 converted; 1 stopped by --strict or a full disk; 2 the request cannot be carried
-out; 130 interrupted. After 1 and 130, the same command goes on where it stopped."""
+exit status: 0 converted; 1 stopped by --strict or a full disk, or converted with a loss that the
+last line names; 2 the request cannot be carried out; 130 interrupted. Where it was stopped, the
+same command goes on."""
 
 
 def add_data_convert(subparsers: Any) -> argparse.ArgumentParser:
@@ -59,7 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="paint ignored regions grey, in copies of their images",
     )
-    add("--strict", action="store_true", help="stop at the first thing that cannot be read")
+    add(
+        "--strict",
+        action="store_true",
+        help="stop at the first thing that cannot be read, or that is a guess",
+    )
+    add(
+        "--max-loss",
+        type=float,
+        default=0.25,
+        metavar="S",
+        help="share of pictures or rows that errors may cost before the exit status is 1;"
+        " default: 0.25",
+    )
     add("--force", action="store_true", help="replace a finished conversion in DEST")
     add("--workers", type=int, metavar="N", help="threads that read and copy")
     add(
@@ -101,11 +117,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--val-share",
         type=float,
-        default=0.2,
+        default=None,
         metavar="S",
-        help="voc without lists: share drawn as val; default: 0.2",
+        help="voc, coco: share drawn as val by the pictures' content, where the source has no val;"
+        " default: 0.2 for voc without lists, else none",
     )
-    add("--seed", type=int, default=0, help="voc without lists: seed of that draw; default: 0")
+    add("--seed", type=int, default=0, help="seed of that draw; default: 0")
+    add(
+        "--sizes",
+        choices=("auto", "stated", "file"),
+        default="auto",
+        help="voc, coco, flir: which size the boxes lie in where the stated one is not the"
+        " picture's; default: auto (the one that holds the boxes)",
+    )
     add("--spectrum", choices=("thermal", "rgb"), default="thermal", help="flir: default: thermal")
     add(
         "--annotations",
@@ -124,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     """Convert, print the report, and return the exit status."""
     from dataclasses import fields
 
-    from scsa_yolo.datasets.convert.conversion import Stopped, convert_dataset
+    from scsa_yolo.datasets.convert.conversion import Stopped, Unbalanced, convert_dataset
     from scsa_yolo.datasets.convert.writer import WriteError
     from scsa_yolo.datasets.native.options import Options
     from scsa_yolo.datasets.native.records import UsageError
@@ -132,6 +156,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.workers is not None and args.workers < 1:
             raise UsageError(f"--workers must be at least 1, got {args.workers}")
+        if not 0 <= args.max_loss <= 1:
+            raise UsageError(f"--max-loss must lie between 0 and 1, got {args.max_loss}")
         report = convert_dataset(
             args.name,
             args.source,
@@ -147,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
     except UsageError as error:
         print(f"scsa-yolo data convert: {error}", file=sys.stderr)
         return USAGE
-    except (Stopped, WriteError) as error:
+    except (Stopped, Unbalanced, WriteError) as error:
         print(f"scsa-yolo data convert: {error}", file=sys.stderr)
         return PROBLEMS
     except KeyboardInterrupt:
@@ -157,5 +183,27 @@ def run(args: argparse.Namespace) -> int:
         )
         return INTERRUPTED
     print(report.text(args.dest))
-    print(f"\ntrain on it: yolo train model=yolov8n-scsa.yaml data={args.dest}/data.yaml")
+    return _end(report, args)
+
+
+def _end(report: Report, args: argparse.Namespace) -> int:
+    """Say what to do next."""
+    from pathlib import Path
+
+    from scsa_yolo.datasets.convert.splits import yaml_in
+
+    dest = Path(args.dest).expanduser()
+    data = f"{args.dest.rstrip('/')}/{yaml_in(dest)}"
+    problems = list(report.problems(args.max_loss))
+    if problems:
+        print(
+            f"scsa-yolo data convert: {'; '.join(problems)}. {data} is there, but see above before"
+            " you use it",
+            file=sys.stderr,
+        )
+        return PROBLEMS
+    if report.has_train:
+        print(f"\ntrain on it: yolo train model=yolov8n-scsa.yaml data={data}")
+    else:
+        print(f"\nnothing to train on; evaluate on it: scsa-yolo evaluate MODEL data={data}")
     return OK

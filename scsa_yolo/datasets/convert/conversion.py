@@ -13,7 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from scsa_yolo.datasets.convert.image import ImageConverter, Outcome
-from scsa_yolo.datasets.convert.report import Report, SplitCount, data_yaml
+from scsa_yolo.datasets.convert.ledger import Ledger
+from scsa_yolo.datasets.convert.report import Report, SplitCount
+from scsa_yolo.datasets.convert.sizes import Evidence, Ruling
+from scsa_yolo.datasets.convert.splits import data_yaml, fallbacks, yaml_names
 from scsa_yolo.datasets.convert.writer import (
     FINDINGS,
     SIDE_FORMAT,
@@ -27,9 +30,17 @@ from scsa_yolo.datasets.convert.writer import (
     writing,
 )
 from scsa_yolo.datasets.native import coco, exdark, flir, visdrone, voc
+from scsa_yolo.datasets.native.archives import FOREIGN, archives_of, is_archive, unpack
 from scsa_yolo.datasets.native.options import Official, Options
-from scsa_yolo.datasets.native.records import Finding, Item, NothingFound, Plan, UsageError
-from scsa_yolo.datasets.native.source import Source, archives_of, unpack
+from scsa_yolo.datasets.native.records import (
+    STOPPING,
+    Finding,
+    Item,
+    NothingFound,
+    Plan,
+    UsageError,
+)
+from scsa_yolo.datasets.native.source import Source, usable
 
 READERS: dict[str, ModuleType] = {
     "visdrone": visdrone,
@@ -39,11 +50,15 @@ READERS: dict[str, ModuleType] = {
     "coco": coco,
 }
 # of what is written; raise it when a converter's output changes, so that nothing old is resumed
-FORMAT = 1
+FORMAT = 2
 
 
 class Stopped(Exception):
-    """A strict conversion met an error; the message is the finding."""
+    """A strict conversion met an error or a guess; the message is the finding."""
+
+
+class Unbalanced(Exception):
+    """What was found is not what was written, put aside and left out: a fault of this program."""
 
 
 def convert_dataset(
@@ -66,7 +81,8 @@ def convert_dataset(
         source: The unpacked data set, an archive, or a folder of archives.
         dest: Folder to make; it appears when it is whole.
         options: What to write, and how to read.
-        strict: Stop at the first thing that cannot be read, instead of reporting it.
+        strict: Stop at the first thing that cannot be read or must be guessed, instead of
+            reporting it.
         force: Replace a finished conversion in ``dest``.
         workers: Threads.
         keep: How many findings of each sort to keep for the screen; all are in
@@ -76,7 +92,8 @@ def convert_dataset(
 
     Raises:
         UsageError: The request cannot be carried out.
-        Stopped: ``strict``, and something could not be read.
+        Stopped: ``strict``, and something could not be read or had to be guessed.
+        Unbalanced: The balance does not close; DEST is not made.
         WriteError: A full disk, or no permission.
     """
     options = options or Options()
@@ -122,6 +139,10 @@ def _expanded(path: str | Path) -> Path:
 
 
 def _check_places(given: Path, dest: Path) -> None:
+    for path in (given, dest):
+        if not all(map(usable, (part.lstrip(".") or "x" for part in path.parts))):
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            raise UsageError(f"{shown}: a name that is not UTF-8; rename it, or use a link to it")
     if not given.exists():
         raise UsageError(f"{given}: no such file or folder")
     if not os.access(given, os.R_OK):
@@ -216,46 +237,63 @@ class _Run:
         with ExitStack() as stack:
             file = stack.enter_context(TextFile(self.work.path / FINDINGS))
             self.findings = Findings(file, self.keep)
-            try:
-                plan: Plan = READERS[self.name].plan(source, self.options, self.tell)
-            except NothingFound as error:
-                raise UsageError(f"{error}{_hint(self.name, source)}") from None
-            except WriteError:
-                raise
-            except OSError as error:
-                raise UsageError(f"{error.filename}: {error.strerror}") from None
+            plan = self._plan(source)
             with writing(self.work.path):
                 self._folders(plan)
+            self.ledger = Ledger(source, plan.names)
             counts = self._write(plan, source, stack)
+            self.ledger.close(self.work.path, plan.splits, self.tell)
         if not any(count.images for count in counts.values()):
-            first = next(
-                (
-                    f
-                    for (kind, _), found in self.findings.first.items()
-                    if kind == "error"
-                    for f in found
-                ),
-                None,
-            )
-            raise UsageError(
-                f"{source.given}: no image could be"
-                f" converted{f'; the first reason: {first}' if first else ''}"
+            raise UsageError(f"{source.given}: no image could be converted{self._first_error()}")
+        unclosed = list(source.balance.faults())
+        if unclosed:
+            raise Unbalanced(
+                f"the balance does not close: {'; '.join(unclosed)}. This is a fault of scsa-yolo:"
+                f" please report it. {self.work.dest} is not made"
             )
         report = Report.of(
             self.name, self._official(), plan, counts, self.findings, self.placer.fallback
         )
+        report = report.with_balance(source.balance)
         with writing(self.work.path):
             text = data_yaml(self.name, plan, report.splits)
-            (self.work.path / "data.yaml").write_text(text, encoding="utf-8")
+            for yaml in yaml_names(self.work.dest):
+                (self.work.path / yaml).write_text(text, encoding="utf-8")
         self.work.finish(report.as_json(), force)
         return report
 
+    def _plan(self, source: Source) -> Plan:
+        """Find pictures and annotations, and tell what cannot be used or is a guess."""
+        try:
+            plan: Plan = READERS[self.name].plan(source, self.options, self.tell)
+        except NothingFound as error:
+            hint = f"{_hint(self.name, source)}{_packed(source)}{self._first_error()}"
+            raise UsageError(f"{error}{hint}") from None
+        except (WriteError, UsageError):
+            raise
+        except OSError as error:
+            raise UsageError(f"{error.filename}: {error.strerror}") from None
+        for path in sorted(source.unnamable):
+            shown = os.fsencode(path).decode(errors="backslashreplace")
+            shown = shown.removeprefix(f"{source.given}{os.sep}")
+            reason = "left out: its name is not UTF-8, so no list can name it; rename it"
+            self.tell(Finding("error", "bad-name", shown, None, reason))
+        owners = hasattr(READERS[self.name], "NAMES")  # one set, whose splits are known
+        for finding in fallbacks(plan, set(plan.splits), owners):
+            self.tell(finding._replace(file=str(source.given)))
+        return plan
+
+    def _first_error(self) -> str:
+        sorts = self.findings.first.items()
+        first = next((every[0] for (kind, _), every in sorts if kind == "error" and every), None)
+        return f"; the first reason: {first}" if first else ""
+
     def tell(self, finding: Finding) -> None:
         self.findings.add(finding)
-        if self.strict and finding.kind == "error":
+        if self.strict and finding.kind in STOPPING:
+            done = "a guess" if finding.kind == "guess" else "reported"
             raise Stopped(
-                f"{finding}\nstopped (--strict); without it, this is reported and the rest"
-                " converted"
+                f"{finding}\nstopped (--strict); without it, this is {done} and the rest converted"
             )
 
     def _official(self) -> dict[str, Official]:
@@ -271,16 +309,38 @@ class _Run:
     def _write(self, plan: Plan, source: Source, stack: ExitStack) -> dict[str, SplitCount]:
         counts = {split: SplitCount(len(plan.names)) for split in plan.splits}
         sides = {split: stack.enter_context(self._side(split, plan)) for split in plan.splits}
-        # closed here: a generator that is left half done may end in one of its own threads
-        outcomes = stack.enter_context(closing(self._outcomes(plan.items, source)))
-        for outcome in _bar(outcomes, plan.total, self.name) if self.progress else outcomes:
-            for finding in outcome.findings:
-                self.tell(finding)
-            if outcome.side is not None:
-                counts[outcome.item.split].add(outcome.kinds, len(outcome.side.get("ignore", ())))
-                line = json.dumps(outcome.side, ensure_ascii=False)
-                sides[outcome.item.split].write(f"{line}\n")
+        # generators are closed here: one left half done may end in one of its own threads
+        one = ImageConverter(self.work.path, source, self.options, self.placer, plan.names)
+        unsure: list[Outcome] = []
+        evidence = Evidence()
+        jobs = ((item, None) for item in self.ledger.planned(plan.items))
+        with closing(self._outcomes(one, jobs)) as outcomes:
+            shown = _bar(outcomes, plan.total, self.name) if self.progress else outcomes
+            for outcome in shown:
+                if outcome.doubt is None:
+                    self._take(outcome, counts, sides)
+                    continue
+                evidence.add(outcome.doubt)
+                # read again when it is decided: annotations of a whole set are too much to keep
+                unsure.append(Outcome(outcome.item, doubt=outcome.doubt))
+        rulings = ((o.item, evidence.ruling(o.doubt)) for o in unsure if o.doubt is not None)
+        with closing(self._outcomes(one, rulings)) as outcomes:
+            for outcome in outcomes:
+                self._take(outcome, counts, sides)
         return counts
+
+    def _take(
+        self, outcome: Outcome, counts: dict[str, SplitCount], sides: dict[str, TextFile]
+    ) -> None:
+        """Tell, count and list an image."""
+        for finding in outcome.findings:
+            self.tell(finding)
+        self.ledger.take(outcome)
+        if outcome.side is not None:
+            split = outcome.item.split
+            counts[split].add(outcome.kinds, len(outcome.side.get("ignore", ())))
+            line = json.dumps(outcome.side, ensure_ascii=False)
+            sides[split].write(f"{line}\n")
 
     def _side(self, split: str, plan: Plan) -> TextFile:
         names = {str(index): name for index, name in enumerate(plan.names)}
@@ -289,20 +349,30 @@ class _Run:
         file.write(json.dumps(header, ensure_ascii=False) + "\n")
         return file
 
-    def _outcomes(self, items: Iterable[Item], source: Source) -> Generator[Outcome, None, None]:
+    def _outcomes(
+        self, one: ImageConverter, jobs: Iterable[tuple[Item, Ruling | None]]
+    ) -> Generator[Outcome, None, None]:
         """Convert in threads; give out in order. Only a window of images is in memory."""
-        one = ImageConverter(self.work.path, source, self.options, self.placer)
         waiting: deque[Future[Outcome]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="convert")
         try:
-            for item in items:
-                waiting.append(pool.submit(one, item))
+            for item, ruling in jobs:
+                waiting.append(pool.submit(one, item, ruling))
                 if len(waiting) >= 64 * self.workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _packed(source: Source) -> str:
+    """What lies in the source and could not be looked into."""
+    names = [folder.path / name for folder in source.walk() for name in folder.files]
+    packed = [p for p in names if is_archive(p.name) or p.name.lower().endswith(FOREIGN)]
+    if not packed:
+        return ""
+    return f". {source.shown(packed[0])} is an archive: unpack it, or give it as SOURCE"
 
 
 def _hint(name: str, source: Source) -> str:

@@ -5,10 +5,12 @@ written.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scsa_yolo.datasets.convert.sizes import Doubt, Ruling, doubt_of, is_close, scale_to
 from scsa_yolo.datasets.convert.writer import Placer, writing
 from scsa_yolo.datasets.layout.pictures import Header, check_pixels, painted, read_header, upright
 from scsa_yolo.datasets.native.options import Options
@@ -37,6 +39,10 @@ class Outcome:
     side: dict[str, Any] | None = None  # None: left out
     kinds: list[int] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    left: str = ""  # the code of the reason, where it is left out
+    found: Annotation | None = None
+    aside: Counter[str] = field(default_factory=Counter)  # boxes in the side file, by class
+    doubt: Doubt | None = None  # its size is to be decided when all others are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +53,13 @@ class ImageConverter:
     source: Source
     options: Options
     placer: Placer
+    names: tuple[str, ...] = ()
 
-    def __call__(self, item: Item) -> Outcome:
+    def __call__(self, item: Item, ruling: Ruling | None = None) -> Outcome:
         """Convert one image. What is wrong with it is told in the outcome.
+
+        An image whose size is not the stated one is put off, with the doubt in the outcome, until
+        it is called again with a ruling.
 
         Raises:
             WriteError: Its files cannot be written.
@@ -59,19 +69,56 @@ class ImageConverter:
             found = item.read()
         except (Unreadable, OSError) as error:
             outcome.findings.append(self._no_annotation(item, error))
+            outcome.left = "bad-file"
             return outcome
-        outcome.findings = found.findings
+        outcome.findings, outcome.found = found.findings, found
         if found.leave_out is not None:
-            found.tell("dropped", "image-left-out", f"{item.name} left out: {found.leave_out}")
+            outcome.left = "image-left-out"
+            found.tell("dropped", outcome.left, f"{item.name} left out: {found.leave_out}")
             return outcome
         try:
             header = read_header(item.image)
             if not header.ends:
                 check_pixels(item.image)
+            doubt = doubt_of(header, found)
+            if doubt is not None and not self._settle(item, found, doubt, ruling, outcome):
+                return outcome
             self._write(item, header, found, outcome)
         except Unreadable as error:
-            self._tell(item, found, "error", "bad-image", f"left out: {error}")
+            outcome.left = "bad-image"
+            self._tell(item, found, "error", outcome.left, f"left out: {error}")
         return outcome
+
+    def _settle(
+        self,
+        item: Item,
+        found: Annotation,
+        doubt: Doubt,
+        ruling: Ruling | None,
+        outcome: Outcome,
+    ) -> bool:
+        """Bring the boxes into the file's frame, or say why this cannot be done (now)."""
+        kind = "guess"
+        if is_close(doubt) or doubt.empty:
+            kind, ruling = "changed", Ruling("file", "this matters little")
+        elif self.options.sizes != "auto":
+            kind, ruling = "changed", Ruling(self.options.sizes, "as --sizes says")
+        if ruling is None:
+            outcome.doubt = doubt
+            return False
+        (width, height), (actual_width, actual_height) = doubt.stated, doubt.actual
+        sizes = f"{width}x{height} px are stated, the image has {actual_width}x{actual_height}"
+        if ruling.frame is None:
+            outcome.left = "size-unclear"
+            reason = f"left out: {sizes}: {ruling.reason}; --sizes stated or file decides"
+            self._tell(item, found, "error", outcome.left, reason)
+            return False
+        done = "boxes left as they are"
+        if ruling.frame == "stated":
+            done = "boxes scaled"
+            scale_to(found, doubt)
+        self._tell(item, found, kind, "other-size", f"{sizes}: {done}, {ruling.reason}")
+        return True
 
     def _no_annotation(self, item: Item, error: Exception) -> Finding:
         reason = getattr(error, "strerror", None) or str(error)
@@ -97,24 +144,22 @@ class ImageConverter:
                 " in that frame"
             )
             self._tell(item, found, "changed", "orientation", reason)
-        boxes = [
-            (box, cut)
-            for box in found.boxes
-            if (cut := _cut(box, width, height, found)) is not None
-        ]
-        ignored = [
-            (box, cut)
-            for box in found.ignored
-            if (cut := _cut(box, width, height, found)) is not None
-        ]
+        boxes: list[tuple[Box, XYXY]] = []
+        ignored: list[tuple[Ignored, XYXY]] = []
+        for box in found.boxes:
+            cut = _cut(box, width, height, found, self.names[box.kind])
+            if cut is not None:
+                boxes.append((box, cut))
+        for region in found.ignored:
+            of_class = self._label(region)
+            cut = _cut(region, width, height, found, of_class)
+            if cut is not None:
+                ignored.append((region, cut))
+                outcome.aside[of_class] += 1
         _tell_duplicates(boxes, found)
-        for box, _ in ignored:
-            found.tell(
-                "moved",
-                box.reason,
-                f"{box.reason} box moved to the side file: no ground truth",
-                box.line,
-            )
+        for region, _ in ignored:
+            reason = f"{region.reason} box moved to the side file: no ground truth"
+            found.tell("moved", region.reason, reason, region.line)
         self._put_image(item, header, bake, [cut for _, cut in boxes], ignored, found)
         label = self.folder / "labels" / item.split / f"{os.path.splitext(item.name)[0]}.txt"
         with writing(label):
@@ -122,6 +167,10 @@ class ImageConverter:
             label.write_text(text, encoding="utf-8", newline="\n")
         outcome.side = _side_line(item, width, height, found, [box for box, _ in boxes], ignored)
         outcome.kinds = [box.kind for box, _ in boxes]
+
+    def _label(self, box: Ignored) -> str:
+        """How the balance calls the class of a box that does not count."""
+        return box.label or box.reason if box.kind is None else self.names[box.kind]
 
     def _put_image(
         self,
@@ -174,15 +223,15 @@ def _frame(header: Header, found: Annotation) -> tuple[tuple[int, int], bool]:
     """
     stored, stated = (header.width, header.height), found.stated_size
     turned = stored[::-1] if header.sideways else stored
-    if stated is not None and stated not in (stored, turned):
-        here = f"the image has {stored[0]}x{stored[1]}: boxes left as they are"
-        found.tell("changed", "other-size", f"{stated[0]}x{stated[1]} px are stated, {here}")
     if header.orientation == 1:
         return stored, False
+    if stated is not None and stated not in (stored, turned):
+        doubt = doubt_of(header, found)
+        stated = doubt.actual if doubt is not None else stated
     return (turned, False) if stated == turned != stored else (stored, True)
 
 
-def _cut(box: Box | Ignored, width: int, height: int, found: Annotation) -> XYXY | None:
+def _cut(box: Box | Ignored, width: int, height: int, found: Annotation, label: str) -> XYXY | None:
     """Clip, and tell what that changed."""
     what = box.what if isinstance(box, Box) else f"{box.reason} box"
     shown = ", ".join(f"{value:g}" for value in box.xyxy)
@@ -195,7 +244,7 @@ def _cut(box: Box | Ignored, width: int, height: int, found: Annotation) -> XYXY
             if code == "no-area"
             else f"({shown}) lies outside the {width}x{height} image"
         )
-        found.tell("dropped", code, f"{what} dropped: {reason}", box.line)
+        found.drop(label, "dropped", code, f"{what} dropped: {reason}", box.line)
     elif max(abs(a - b) for a, b in zip(cut, box.xyxy)) > _NOTICEABLE:
         found.tell(
             "changed",

@@ -4,23 +4,32 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
 from scsa_yolo.datasets.convert.writer import FINDINGS, Findings
+from scsa_yolo.datasets.native.balance import Balance, lost_shares
 from scsa_yolo.datasets.native.options import Official
 from scsa_yolo.datasets.native.records import KINDS, Finding, Plan
 
 _VERBS = {
     "error": "missing or not readable",
+    "guess": "GUESSED: the source does not say (--strict refuses)",
     "dropped": "dropped",
     "changed": "changed",
     "moved": "to the side file",
     "note": "worth knowing",
 }
+# Reasons that are no loss: the user's wish, known flaws of official files, what is not in SOURCE.
+_HARMLESS = frozenset(
+    {
+        *("foreign-format", "image-left-out", "masks", "no-annotation", "no-area", "no-image"),
+        *("not-listed", "other-class", "outside"),
+    }
+)
+MAX_LOSS = 0.25
 
 
 class SplitCount:
@@ -52,6 +61,7 @@ class Report:
         findings: How many of each sort, by kind and code.
         absent: Images of official splits that SOURCE does not have.
         fallback: Why images were copied although links were asked for.
+        balance: Pictures and annotation rows: found, written, put aside, left out by reason.
         first: The first findings of each sort.
     """
 
@@ -62,6 +72,7 @@ class Report:
     absent: Mapping[str, int] = field(default_factory=dict)
     fallback: str | None = None
     first: Mapping[tuple[str, str], list[Finding]] = field(default_factory=dict)
+    balance: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -110,23 +121,55 @@ class Report:
             content.get("findings", {}),
             content.get("absent_splits", {}),
             content.get("copied_because"),
+            balance=content.get("balance", {}),
         )
+
+    def with_balance(self, balance: Balance) -> Report:
+        """Return the report with what closes it."""
+        return replace(self, balance=balance.as_json())
 
     def as_json(self) -> dict[str, Any]:
         """Return what conversion.json holds."""
         because: dict[str, Any] = {"copied_because": self.fallback} if self.fallback else {}
         body = {"dataset": self.name, "names": list(self.names), "splits": dict(self.splits)}
         because |= {"absent_splits": dict(self.absent)} if self.absent else {}
-        return {**body, "findings": dict(self.findings), **because}
+        balance = {"balance": dict(self.balance)}
+        return {**body, "findings": dict(self.findings), **because, **balance}
 
     @property
     def errors(self) -> int:
         """How often input could not be read as its format."""
         return sum(self.findings.get("error", {}).values())
 
+    @property
+    def has_train(self) -> bool:
+        """Whether the set has pictures to train on."""
+        return not {"train-is-val", "train-is-test"} & self.findings.get("guess", {}).keys()
+
+    def problems(self, max_loss: float = MAX_LOSS) -> Iterator[str]:
+        """Say why the set should not be used as it is, though it was converted.
+
+        Args:
+            max_loss: The share of pictures, or of annotation rows, that may be lost to errors.
+                Known flaws, what was not asked for and what SOURCE does not have are no loss.
+        """
+        if not any(count["boxes"] for count in self.splits.values()):
+            yield "no box was kept: every picture is a background"
+        if not self.balance:  # converted before there was one
+            return
+        left = Counter[str]()
+        for split in self.balance["pictures"].values():
+            left.update(split["left_out"])
+        if self.findings.get("error", {}).get("bad-file", 0) > left["bad-file"]:
+            yield "a list or a JSON could not be read, and all that it names is left out"
+        for what, lost, of in lost_shares(self.balance, _HARMLESS):
+            if lost > max_loss * of:
+                share = f"more than {max_loss:.0%} (--max-loss {max_loss:g})"
+                yield f"{lost:,} of {of:,} {what} were lost, {share}"
+
     def text(self, dest: str) -> str:
         """The report for the screen."""
-        lines = [*self._table(), "", *self._classes()]
+        lines = [*self._table(), "", *self._classes(), *self._balance()]
         if self.absent:
             lines += [
                 "",
@@ -156,6 +199,23 @@ class Report:
             rows.append((split, *(_n(count.get(key)) for key in keys)))
         return _columns(rows)
 
+    def _balance(self) -> list[str]:
+        """The balance; classes whose rows were all written have no line."""
+        if not self.balance:
+            return []
+        pictures: list[tuple[str, ...]] = [("pictures", "found", "converted", "left out", "why")]
+        for split, count in self.balance["pictures"].items():
+            left = count["left_out"]
+            cells = (_n(count["found"]), _n(count["converted"]), _n(sum(left.values())))
+            pictures.append((split, *cells, _why(left)))
+        head = ("annotation rows", "read", "written", "side file", "dropped", "why")
+        rows: list[tuple[str, ...]] = [head]
+        for split, classes in self.balance["rows"].items():
+            rows.append(_row_of(split, list(classes.values())))
+            changed = {name: c for name, c in classes.items() if c["read"] != c["written"]}
+            rows += [_row_of(f"  {name}", [count]) for name, count in sorted(changed.items())]
+        return ["", *_columns(pictures, 1), "", *_columns(rows, 1)]
+
     def _classes(self) -> list[str]:
         rows: list[tuple[str, ...]] = [("class", *self.splits)]
         for name in self.names:
@@ -174,39 +234,26 @@ def _n(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+def _row_of(label: str, counts: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    dropped = Counter[str]()
+    for count in counts:
+        dropped.update(count["dropped"])
+    keys = ("read", "written", "side_file")
+    cells = (_n(sum(count[key] for count in counts)) for key in keys)
+    return label, *cells, _n(sum(dropped.values())), _why(dropped)
+
+
+def _why(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {_n(count)}" for reason, count in sorted(reasons.items()))
+
+
+def _columns(rows: list[tuple[str, ...]], words: int = 0) -> list[str]:
+    """Lay out a table: names to the left, numbers to the right, the last ``words`` columns left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))])
-        for row in rows
-    ]
-
-
-def data_yaml(name: str, plan: Plan, splits: Mapping[str, Mapping[str, Any]]) -> str:
-    """The converted set's data.yaml. Without ``path``, Ultralytics takes the folder it lies in: it
-    can be moved.
-    """
-    head = [f"# converted by `scsa-yolo data convert {name}`; see conversion.json", ""]
-    filled = {role: [s for s in names if splits[s]["images"]] for role, names in plan.roles.items()}
-    every = [split for split in plan.splits if splits[split]["images"]]
-    train = (
-        filled.get("train")
-        or [split for split in every if split not in filled.get("test", ())]
-        or every
-    )
-    val = filled.get("val") or filled.get("test") or train
-    roles = {"train": train, "val": val, **({"test": filled["test"]} if filled.get("test") else {})}
-    for role, names in roles.items():
-        counted = f"{sum(splits[split]['images'] for split in names):,} images"
-        note = "" if role != "val" or filled.get("val") else "; the source has no val split"
-        if role == "train" and not filled.get("train"):
-            note = "; the source has no train split"
-        head.append(f"{role}: # {counted}{note}")
-        head += [f"  - images/{split}" for split in names]
-    return (
-        "\n".join(head)
-        + "\n\n"
-        + yaml.safe_dump(
-            {"names": dict(enumerate(plan.names))}, sort_keys=False, allow_unicode=True
-        )
-    )
+    lines = []
+    for row in rows:
+        numbers = len(row) - words
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:numbers], widths[1:])]
+        lines.append("  ".join([*cells, *row[numbers:]]).rstrip())
+    return lines

@@ -60,6 +60,9 @@ def find_yaml(data: str | Path) -> Path:
 
 def _only_yaml(folder: Path) -> Path:
     files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    named = folder / f"{folder.name}.yaml"  # as a conversion calls it, beside a data.yaml
+    if len(files) == 2 and named in files and (folder / "data.yaml") in files:
+        return named
     if len(files) != 1:
         raise DataSetError(
             f"{folder}: a folder with {len(files)} YAML files; name the one that is meant"

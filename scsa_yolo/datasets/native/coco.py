@@ -7,47 +7,66 @@ Format: https://cocodataset.org/#format-data. Crowd boxes stand for many objects
 from __future__ import annotations
 
 import json
-from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
-from scsa_yolo.datasets.native.jsonstream import stream
+from scsa_yolo.datasets.native.cocotable import (
+    Entry,
+    Kinds,
+    Row,
+    Table,
+    account,
+    load,
+    parse_entry,
+    parse_row,
+    read,
+)
+from scsa_yolo.datasets.native.draw import draw
 from scsa_yolo.datasets.native.options import Official, Options
+from scsa_yolo.datasets.native.pairing import Finder
 from scsa_yolo.datasets.native.records import (
-    XYXY,
-    Annotation,
-    Box,
     Finding,
-    Ignored,
     Item,
     NothingFound,
     Plan,
-    Refused,
     Tell,
-    Unreadable,
     UsageError,
-    is_finite,
 )
-from scsa_yolo.datasets.native.source import (
-    Source,
-    flat_names,
-    is_image,
+from scsa_yolo.datasets.native.source import Source, flat_names, is_image
+from scsa_yolo.datasets.native.splits import (
+    ROLES,
+    role_of,
     split_named,
     split_rank,
-    stem,
+    split_word,
+    words,
 )
+from scsa_yolo.support.files import open_regular
+
+__all__ = [
+    "Entry",
+    "Finder",
+    "Kinds",
+    "Row",
+    "items_of",
+    "load",
+    "parse_entry",
+    "parse_row",
+    "plan",
+]
 
 OFFICIAL = {"train2017": Official(118287), "val2017": Official(5000)}
-OPTIONS = frozenset({"classes", "ignore", "annotations"})
+OPTIONS = frozenset({"classes", "ignore", "annotations", "val_share", "seed", "sizes"})
 EXPECTED = (
     "annotations/instances_<split>.json (or any JSON with images, annotations and categories) and"
     " the images"
 )
 
 _NOT_BOXES = ("captions", "person_keypoints", "image_info", "stuff", "panoptic")
+_NO_NAME = frozenset({"annotation", "annotations", "coco", "instances", "labels", "result"})
 
 
 def wanted(name: str) -> bool:
@@ -55,333 +74,34 @@ def wanted(name: str) -> bool:
     return not (name.endswith(".json") and PurePosixPath(name).name.startswith(_NOT_BOXES))
 
 
-class Row(NamedTuple):
-    """An element of ``annotations``. ``area`` is that of the segment, by which COCO's evaluation
-    sorts sizes.
-    """
-
-    image: int | str
-    category: int
-    xyxy: XYXY
-    area: float | None
-    crowd: bool
-
-
-class Entry(NamedTuple):
-    """An element of ``images``; width and height are None where they are not given."""
-
-    image: int | str
-    file_name: str
-    size: tuple[int, int] | None
-    conditions: Mapping[str, str]
-
-
-def parse_row(element: Any) -> Row | Refused:
-    """Read an element of ``annotations``."""
-    if not isinstance(element, dict):
-        return Refused("not a JSON object")
-    image, category, box = element.get("image_id"), element.get("category_id"), element.get("bbox")
-    if isinstance(image, bool) or not isinstance(image, int | str):
-        return Refused(f"image_id must be a number or text, got {_short(image)}")
-    if isinstance(category, bool) or not isinstance(category, int) or abs(category) >= 2**31:
-        return Refused(f"category_id must be a whole number, got {_short(category)}")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return Refused(f"bbox must be [x, y, width, height], got {_short(box)}")
-    crowd, area = element.get("iscrowd", 0), element.get("area")
-    if crowd not in (0, 1):
-        return Refused(f"iscrowd must be 0 or 1, got {_short(crowd)}")
-    x, y, width, height = map(float, box)
-    xyxy = x, y, x + width, y + height
-    if not is_finite(xyxy):
-        return Refused("the box is out of all bounds")
-    return Row(
-        image,
-        category,
-        xyxy,
-        float(area) if area is not None and _is_number(area) else None,
-        bool(crowd),
-    )
-
-
-def parse_entry(element: Any) -> Entry | Refused:
-    """Read an element of ``images``. Of ``extra_info``, as FLIR has it, what is text becomes a
-    condition.
-    """
-    if not isinstance(element, dict):
-        return Refused("not a JSON object")
-    image, name = element.get("id"), element.get("file_name")
-    if isinstance(image, bool) or not isinstance(image, int | str):
-        return Refused(f"id must be a number or text, got {_short(image)}")
-    if not isinstance(name, str) or not PurePosixPath(name.replace("\\", "/")).name.strip("."):
-        return Refused(f"file_name must be text, got {_short(name)}")
-    size = element.get("width"), element.get("height")
-    stated = (
-        tuple(size)
-        if all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in size)
-        else None
-    )
-    extra = element.get("extra_info")
-    conditions = (
-        {k: v for k, v in extra.items() if isinstance(v, str) and v}
-        if isinstance(extra, dict)
-        else {}
-    )
-    return Entry(image, name.replace("\\", "/"), stated, conditions)  # type: ignore[arg-type] # mypy: the pair's values
-
-
-def _is_number(value: Any) -> bool:
-    # an int too big for a float would raise later
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{text[:57]}..."
-
-
-@dataclass
-class Table:
-    """The boxes of one JSON, 60 bytes each whatever the file's size, and its images and
-    categories.
-    """
-
-    file: Path
-    shown: str
-    entries: dict[int | str, Entry] = field(default_factory=dict)
-    categories: dict[int, str] = field(default_factory=dict)
-    numbers: dict[int | str, int] = field(
-        default_factory=dict
-    )  # image id -> number, in order of appearance
-    image: array[int] = field(default_factory=lambda: array("i"))
-    category: array[int] = field(default_factory=lambda: array("i"))
-    xyxy: array[float] = field(default_factory=lambda: array("d"))
-    area: array[float] = field(default_factory=lambda: array("d"))
-    crowd: array[int] = field(default_factory=lambda: array("b"))
-    ordinal: array[int] = field(
-        default_factory=lambda: array("i")
-    )  # place in the file's ``annotations``
-    flags: dict[int, dict[str, Any]] = field(default_factory=dict)
-    order: Any = None  # boxes sorted by image, and the first of each image
-    first: Any = None
-
-    def add(self, row: Row, ordinal: int, flags: dict[str, Any]) -> None:
-        """Keep a box."""
-        if flags:
-            self.flags[len(self.image)] = flags
-        self.image.append(self.numbers.setdefault(row.image, len(self.numbers)))
-        self.category.append(row.category)
-        self.xyxy.extend(row.xyxy)
-        self.area.append(-1.0 if row.area is None else row.area)
-        self.crowd.append(row.crowd)
-        self.ordinal.append(ordinal)
-
-    def sort(self) -> None:
-        """Group the boxes by image, in their order."""
-        import numpy as np
-
-        owner = np.asarray(self.image, dtype=np.int64)
-        self.order = np.argsort(owner, kind="stable")
-        self.first = np.searchsorted(owner[self.order], np.arange(len(self.numbers) + 1))
-
-    def of(self, image: int | str) -> list[int]:
-        """Return the places of an image's boxes."""
-        number = self.numbers.get(image)
-        return (
-            []
-            if number is None
-            else self.order[self.first[number] : self.first[number + 1]].tolist()
-        )
-
-
-def load(file: Path, source: Source, tell: Tell, flags: tuple[str, ...] = ()) -> Table | None:
-    """Read a JSON; None, after telling why, where it is not whole. ``flags`` are keys of
-    annotations worth keeping.
-    """
-    table = Table(file, source.shown(file))
-    ordinal = {"images": 0, "annotations": 0, "categories": 0}
-
-    def bad(what: str, reason: str) -> None:
-        tell(
-            Finding(
-                "error", "bad-row", table.shown, None, f"{what}[{ordinal[what]}] dropped: {reason}"
-            )
-        )
-
-    try:
-        for key, element in stream(file):
-            if key not in ordinal:
-                continue
-            if key == "images":
-                _add_image(table, element, bad)
-            elif key == "categories":
-                _add_category(table, element, bad)
-            elif isinstance(row := parse_row(element), Refused):
-                bad(key, row.reason)
-            else:
-                table.add(row, ordinal[key], _flags(element, flags) if flags else {})
-            ordinal[key] += 1
-    except (Unreadable, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        tell(
-            Finding("error", "bad-file", table.shown, None, f"left out, the whole split: {reason}")
-        )
-        return None
-    table.sort()
-    for image in (image for image in table.numbers if image not in table.entries):
-        for place in table.of(image):
-            reason = (
-                f"annotations[{table.ordinal[place]}] dropped: there is no image with id"
-                f" {_short(image)}"
-            )
-            tell(Finding("error", "no-such-image", table.shown, None, reason))
-    return table
-
-
-def _add_image(table: Table, element: Any, bad: Any) -> None:
-    entry = parse_entry(element)
-    if isinstance(entry, Refused):
-        bad("images", entry.reason)
-    elif entry.image in table.entries:
-        bad("images", f"id {_short(entry.image)} is there already")
-    else:
-        table.entries[entry.image] = entry
-
-
-def _add_category(table: Table, element: Any, bad: Any) -> None:
-    number, name = (
-        (element.get("id"), element.get("name")) if isinstance(element, dict) else (None, None)
-    )
-    if (
-        isinstance(number, bool)
-        or not isinstance(number, int)
-        or not isinstance(name, str)
-        or not name.strip()
-    ):
-        bad("categories", f"id must be a whole number and name text, got {_short(element)}")
-    elif table.categories.setdefault(number, name.strip()) != name.strip():
-        bad("categories", f"id {number} is {table.categories[number]!r} already")
-
-
-def _flags(element: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
-    """What an annotation, or its ``attributes`` or ``extra_info``, says about how well the object
-    is seen.
-    """
-    places = [
-        element,
-        *(
-            element[key]
-            for key in ("attributes", "extra_info")
-            if isinstance(element.get(key), dict)
-        ),
-    ]
-    found = {
-        name: place[name]
-        for place in places
-        for name in wanted
-        if isinstance(place.get(name), str | int | float)
-    }
-    return dict(sorted(found.items()))
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """What becomes of the classes of a source: ``index`` counts them, ``ignored`` ones are not
-    ground truth.
-    """
-
-    index: Mapping[str, int]
-    ignored: frozenset[str] = frozenset()
-    asked: bool = False  # whether the user chose the classes: another one is then no error
-
-
-def read(table: Table, entry: Entry, names: Mapping[int, str], kinds: Kinds) -> Annotation:
-    """Collect an image's boxes."""
-    found = Annotation(table.shown, conditions=entry.conditions, stated_size=entry.size)
-    for place in table.of(entry.image):
-        x1, y1, x2, y2 = table.xyxy[4 * place : 4 * place + 4]
-        what, number = f"annotations[{table.ordinal[place]}]", table.category[place]
-        name, index = names.get(number), kinds.index.get(names.get(number, ""))
-        if name is not None and name in kinds.ignored:
-            found.ignored.append(Ignored(None, (x1, y1, x2, y2), "dontcare", None))
-        elif index is None:
-            shown = f"category {number}" if name is None else f"class {name!r}"
-            kind, code = (
-                ("dropped", "other-class") if kinds.asked and name else ("error", "unknown-class")
-            )
-            found.tell(
-                kind,
-                code,
-                f"{what} dropped: {shown} is"
-                f" {'not asked for' if code == 'other-class' else 'unknown'}",
-            )
-        elif table.crowd[place]:
-            found.ignored.append(Ignored(index, (x1, y1, x2, y2), "crowd", None))
-        else:
-            area = {"area": table.area[place]} if table.area[place] >= 0 else {}
-            found.boxes.append(
-                Box(index, (x1, y1, x2, y2), {**area, **table.flags.get(place, {})}, None, what)
-            )
-    return found
-
-
-class Finder:
-    """Looks images up by name, in whatever folder they are."""
-
-    def __init__(self, source: Source):
-        self.paths: dict[str, list[Path]] = {}
-        self.source = source
-        for folder in source.walk():
-            for name in folder.files:
-                if is_image(name):
-                    self.paths.setdefault(name.casefold(), []).append(folder.path / name)
-
-    def find(self, name: str, split: str, near: Path) -> Path | None:
-        """Return the image of that path if there is one, else that of the split, else the nearest
-        to the JSON.
-        """
-        wanted = PurePosixPath(name)
-
-        def rank(path: Path) -> tuple[int, int, int]:
-            same = sum(1 for _ in _same_end(path.parts, wanted.parts))
-            parts = [part.casefold() for part in path.parts[:-1]]
-            of_split = split.casefold() in parts or (
-                split_named(reversed(parts)) or "?"
-            ) == split_named([split])
-            shared = sum(1 for a, b in zip(path.parts, near.parts) if a == b)
-            return -same, -of_split, -shared
-
-        return min(self.paths.get(wanted.name.casefold(), ()), key=rank, default=None)
-
-
-def _same_end(a: tuple[str, ...], b: tuple[str, ...]) -> Iterator[str]:
-    for x, y in zip(reversed(a), reversed(b)):
-        if x.casefold() != y.casefold():
-            return
-        yield x
-
-
 def items_of(
-    table: Table, split: str, finder: Finder, kinds: Kinds, names: Mapping[int, str], tell: Tell
+    table: Table,
+    split: str,
+    finder: Finder,
+    kinds: Kinds,
+    names: Mapping[int, str],
+    tell: Tell,
 ) -> list[Item]:
     """Pair a table's images with files. Images without boxes are kept: they are background."""
-    entries = list(table.entries.values())
+    entries = table.pictures()
+    account(table, split, names, finder.source)
     found: list[Item] = []
-    taken: dict[str, str] = {}
     for entry, name in zip(entries, flat_names([entry.file_name for entry in entries])):
-        image = finder.find(entry.file_name, split, table.file.parent)
-        if image is None:
-            reason = f"{entry.file_name} left out: there is no such image"
+        if entry.others:
+            reason = f"{entry.file_name} is there {1 + len(entry.others)} times: boxes of all taken"
+            tell(Finding("note", "entries-of-one-image", table.shown, None, reason))
+        match = finder.find(entry.file_name, split, table.file)
+        if match.picture is None:
+            reason = f"{entry.file_name} left out: {match.reason}"
             tell(Finding("error", "no-image", table.shown, None, reason))
-        elif stem(name) in taken:
-            reason = (
-                f"{entry.file_name} left out: it would share the label file of {taken[stem(name)]}"
-            )
-            tell(Finding("error", "two-images-of-one-name", table.shown, None, reason))
-        else:
-            taken[stem(name)] = entry.file_name
-            found.append(
-                Item(split, image, name, table.file, partial(read, table, entry, names, kinds))
-            )
+            for place in table.places(entry):
+                label = table.label(table.category[place], names)
+                finder.source.balance.drop(split, label, "no-image")
+            continue
+        if match.guess:
+            tell(Finding("guess", match.guess[0], table.shown, None, match.guess[1]))
+        reader = partial(read, table, entry, names, kinds)
+        found.append(Item(split, match.picture.path, name, table.file, reader))
     return sorted(found, key=lambda item: item.name)
 
 
@@ -417,29 +137,53 @@ def _jsons(source: Source, options: Options) -> list[Path]:
 
 def _looks_right(file: Path) -> bool:
     try:
-        with file.open(encoding="utf-8-sig") as text:
-            start = text.read(1 << 16)
-    except (OSError, UnicodeDecodeError):
+        with open_regular(file) as data:
+            chunk = data.read(1 << 16)
+    except OSError:
         return True  # so that it is reported
+    start = chunk.decode(json.detect_encoding(chunk[:4]), errors="replace")
     return not start.strip() or any(
         json.dumps(key) in start for key in ("images", "annotations", "categories")
     )
 
 
-def split_name(file: Path) -> str:
+def _stem(file: Path) -> str:
+    """Return a JSON's name without what says that it is one."""
+    name = file.name.lower().removesuffix(".json").removesuffix(".coco")
+    return name.removeprefix("instances_").strip("_ .")
+
+
+def split_name(file: Path, folders: tuple[str, ...]) -> str | None:
     """Name a JSON's split: ``instances_val2017.json`` is val2017, ``valid/_annotations.coco.json``
-    is val.
+    and ``annotations_VisDrone_val.json`` are val; None where neither file nor folder says.
     """
-    name = (
-        file.name.lower()
-        .removesuffix(".json")
-        .removesuffix(".coco")
-        .removeprefix("instances_")
-        .strip("_ .")
-    )
-    if name not in ("", "annotations", "annotation", "coco", "labels", "instances"):
-        return split_named([name]) or name
-    return split_named([file.parent.name]) or "train"
+    name = _stem(file)
+    if split_named([name]):
+        return name if any(c.isdigit() for c in name) else split_named([name])
+    return split_word(file.stem) or split_named(reversed(folders))
+
+
+def _splits(files: list[Path], source: Source, tell: Tell) -> dict[str, Path]:
+    """Give each JSON its split. Where several are of one, their own names tell them apart."""
+    named = {file: split_name(file, source.below(file.parent)) for file in files}
+    count = Counter(named.values())
+    splits: dict[str, Path] = {}
+    for file, split in named.items():
+        own = "_".join(_stem(file).split())
+        plain = set(words(own)) <= _NO_NAME  # such as annotations.json
+        if split is None:
+            name = own if not plain else file.parent.name if count[None] > 1 else "train"
+            reason = f"neither its name nor its folder says which split it is: taken as {name}"
+            if len(files) > 1:
+                tell(Finding("guess", "split-unknown", source.shown(file), None, reason))
+        else:
+            name = own if count[split] > 1 and not plain else split
+        if name in splits:
+            raise UsageError(
+                f"{file} and {splits[name]} are both split {name}; choose with --annotations"
+            )
+        splits[name] = file
+    return splits
 
 
 def present(source: Source) -> bool:
@@ -450,39 +194,69 @@ def present(source: Source) -> bool:
 
 def plan(source: Source, options: Options, tell: Tell) -> Plan:
     """Read the JSONs, number their classes by sorted id, find the images."""
-    tables: dict[str, Table] = {}
-    for file in _jsons(source, options):
-        split = split_name(file)
-        if split in tables:
-            raise UsageError(
-                f"{file} and {tables[split].file} are both split {split}; choose with --annotations"
-            )
-        table = load(file, source, tell)
-        if table is not None:
-            tables[split] = table
+    files = _splits(_jsons(source, options), source, tell)
+    if {"train", "val"} <= {role_of(split) for split in files}:
+        for split in [split for split in files if split.startswith("trainval")]:
+            tell(Finding("note", "not-used", source.shown(files.pop(split)), None, _BOTH))
+    loaded = {split: load(file, source, tell) for split, file in files.items()}
+    tables = {split: table for split, table in loaded.items() if table is not None}
     if not tables:
         raise NothingFound(source.given, "no whole COCO annotation found", EXPECTED)
     categories = _merge(tables)
+    kinds = _kinds(categories, options, tables)
+    finder = Finder(source)
+    for split, table in tables.items():
+        finder.expect(split, table.file, (entry.file_name for entry in table.entries.values()))
+    items = {}
+    for split in sorted(tables, key=split_rank):
+        items[split] = items_of(tables[split], split, finder, kinds, categories, tell)
+    items = _drawn(items, options)
+    splits = tuple(sorted((split for split in items if items[split]), key=split_rank))
+    roles = {role: tuple(s for s in splits if role_of(s) == role) for role in ROLES}
+    total = sum(map(len, items.values()))
+    return Plan(tuple(kinds.index), splits, total, (i for s in splits for i in items[s]), roles)
+
+
+_BOTH = "left out: its parts train and val are there"
+
+
+def _drawn(items: dict[str, list[Item]], options: Options) -> dict[str, list[Item]]:
+    """Draw val out of what is not for testing, where the user asks for it."""
+    if options.val_share is None:
+        return items
+    if any(role_of(split) == "val" for split in items):
+        raise UsageError("--val-share: the source has a val split of its own; leave the option out")
+    drawn: dict[str, list[Item]] = {}
+    for split, of_split in items.items():
+        if role_of(split) == "test":
+            drawn[split] = of_split
+            continue
+        sides = draw([item.image for item in of_split], options.val_share, options.seed)
+        for item, side in zip(of_split, sides):
+            own = split if side == "train" else "val"
+            drawn.setdefault(own, []).append(replace(item, split=own))
+    val = drawn.get("val", [])
+    names = flat_names([item.name for item in val])  # two splits may have one name
+    drawn["val"] = [replace(item, name=name) for item, name in zip(val, names)]
+    return drawn
+
+
+def _kinds(categories: Mapping[int, str], options: Options, tables: Mapping[str, Table]) -> Kinds:
+    """Number the classes."""
+    if not categories:
+        file = next(iter(tables.values())).file
+        raise UsageError(
+            f"{file}: no categories that can be read, so nobody can say which class a box is of;"
+            ' add "categories": [{"id": 1, "name": "..."}]'
+        )
     ignored = frozenset(options.ignore)
-    names = options.classes or tuple(
-        dict.fromkeys(name for name in categories.values() if name not in ignored)
-    )
+    every = dict.fromkeys(name for name in categories.values() if name not in ignored)
+    names = options.classes or tuple(every)
     for name in sorted({*options.classes, *ignored} - set(categories.values())):
         raise UsageError(
             f"class {name!r} is not among the categories: {', '.join(categories.values())}"
         )
-    kinds = Kinds({name: index for index, name in enumerate(names)}, ignored, bool(options.classes))
-    finder = Finder(source)
-    items = {
-        s: items_of(table, s, finder, kinds, table.categories, tell) for s, table in tables.items()
-    }
-    splits = tuple(sorted((split for split in items if items[split]), key=split_rank))
-    roles = {
-        role: tuple(s for s in splits if s.startswith(role)) for role in ("train", "val", "test")
-    }
-    return Plan(
-        names, splits, sum(map(len, items.values())), (i for s in splits for i in items[s]), roles
-    )
+    return Kinds({name: index for index, name in enumerate(names)}, ignored, bool(options.classes))
 
 
 def _merge(tables: Mapping[str, Table]) -> dict[int, str]:

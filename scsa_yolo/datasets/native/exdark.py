@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from scsa_yolo.datasets.native.balance import UNKNOWN
 from scsa_yolo.datasets.native.options import Official, Options
 from scsa_yolo.datasets.native.records import (
     XYXY,
@@ -30,12 +31,14 @@ from scsa_yolo.datasets.native.records import (
     is_finite,
     number,
     read_text,
+    whole,
 )
 from scsa_yolo.datasets.native.source import (
     Source,
     is_image,
     lacking,
     only_images,
+    plain_name,
     sorted_items,
     stem,
 )
@@ -116,9 +119,10 @@ def parse_listed(text: str) -> Listed | Refused:
         ("place", place, 2),
         ("split", split, 3),
     ):
-        if not (field.isascii() and field.isdigit() and len(field) < 3 and 1 <= int(field) <= most):
+        value = whole(field)
+        if value is None or not 1 <= value <= most:
             return Refused(f"{what} must be 1 to {most}, got {field[:40]!r}")
-        numbers.append(int(field))
+        numbers.append(value)
     return Listed(" ".join(part for part in name if part), *numbers)
 
 
@@ -132,8 +136,10 @@ def read(file: Path, shown: str, listed: Listed) -> Annotation:
             continue
         row = parse_row(text)
         if isinstance(row, Refused):
-            found.tell("error", "bad-row", f"row dropped: {row.reason}", line)
+            found.rows[UNKNOWN] += 1
+            found.drop(UNKNOWN, "error", "bad-row", f"row dropped: {row.reason}", line)
         else:
+            found.rows[NAMES[row.kind]] += 1
             found.boxes.append(Box(row.kind, row.xyxy, {}, line))
     if not found.boxes and not found.findings:
         found.leave_out = (
@@ -161,13 +167,18 @@ def plan(source: Source, options: Options, tell: Tell) -> Plan:
         )
     listed = _read_list(lists[0], source, tell)
     annotated = set(notes.values())
-    images.sort(
-        key=lambda path: f"{path.name.strip()}.txt".casefold() not in annotated
-    )  # the annotated one of two
+    exact = {path.name for path in notes}
+
+    def rank(path: Path) -> tuple[bool, bool]:  # the annotated one of two, the exact one first
+        note = f"{path.name.strip()}.txt"
+        return note.casefold() not in annotated, note not in exact
+
+    images.sort(key=rank)
     index = only_images(images, source, tell)
     items = list(_matched(index, notes, listed, source, tell))
     for image in index.values():
         tell(lacking("annotation", source, image))
+        source.leave_out(image, None, "no-annotation")
     for row in (row for key, row in listed.items() if key not in index):
         tell(
             Finding(
@@ -212,6 +223,7 @@ def _matched(
         elif image is None:
             tell(lacking("image", source, file))
         elif row is None:
+            source.leave_out(image, None, "not-listed")
             tell(
                 Finding(
                     "error",
@@ -222,8 +234,11 @@ def _matched(
                 )
             )
         else:
+            if f"{image.name.strip()}.txt".casefold() != name:
+                reason = f"{source.shown(file)}: taken for {image.name}, whose format is another"
+                tell(Finding("guess", "other-suffix", source.shown(file), None, reason))
             note = partial(read, file, source.shown(file), row)
-            yield Item(SPLITS[row.split - 1], image, image.name.strip(), file, note)
+            yield Item(SPLITS[row.split - 1], image, plain_name(image.name.strip()), file, note)
         seen.add(key)
 
 

@@ -34,7 +34,7 @@ _OFFICIAL = {
         "test": Official(3749, 84786),
     },
 }
-OPTIONS = frozenset({"classes", "spectrum"})
+OPTIONS = frozenset({"classes", "spectrum", "sizes"})
 EXPECTED = (
     "images_thermal_train/ and images_thermal_val/ (or images_rgb_...), each with coco.json and"
     " data/"
@@ -115,10 +115,10 @@ def plan(source: Source, options: Options, tell: Tell) -> Plan:
                 )
             )
         elif table is not None:
-            finder = Finder(Source(source.given, None, (_data(folder),)))
-            items[split] = items_of(
-                table, split, finder, kinds, class_names(table.categories), tell
-            )
+            finder = Finder(source, _data(folder))
+            finder.expect(split, file, (entry.file_name for entry in table.entries.values()))
+            spelled = class_names(table.categories)
+            items[split] = items_of(table, split, finder, kinds, spelled, tell)
     if not folders:
         raise NothingFound(
             source.given, f"no {options.spectrum} part of FLIR ADAS v2 found", EXPECTED

@@ -5,6 +5,7 @@ COCO's annotations are half a gigabyte of text, and several times that as Python
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from json.decoder import JSONDecodeError
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from scsa_yolo.datasets.layout.basics import Unreadable
+from scsa_yolo.support.files import open_regular
 
 _CHUNK = 1 << 20  # characters
 _BLANKS = " \t\n\r"
@@ -27,8 +29,12 @@ def stream(file: Path) -> Iterator[tuple[str, Any]]:
             not all of it.
         OSError: It cannot be opened.
     """
-    with file.open(encoding="utf-8-sig") as text:
-        yield from _Reader(text).members()
+    with open_regular(file) as data:
+        start = data.read(4)
+        data.seek(0)
+        encoding = json.detect_encoding(start)  # UTF-8, -16 or -32, with a mark or without
+        with io.TextIOWrapper(data, encoding) as text:
+            yield from _Reader(text).members()
 
 
 class _Reader:
@@ -87,7 +93,10 @@ class _Reader:
         while True:
             try:
                 value, end = self.decode(self.window, self.at)
-            except (JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
+                if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+                    # Python refuses to read numbers of more than 4,300 digits
+                    raise self.broken("a number has too many digits") from None
                 # every failed attempt doubles what is read, so that a huge value is not tried again
                 # and again
                 if not self.more(wanted):

@@ -11,6 +11,7 @@ IMAGES = ("link", "copy", "hardlink")
 DIFFICULT = ("ignore", "keep")
 PIXELS = ("inclusive", "edges")
 SPECTRUM = ("thermal", "rgb")
+SIZES = ("auto", "stated", "file")
 
 
 class Official(NamedTuple):
@@ -37,8 +38,9 @@ class Options:
     pixels: str = "inclusive"
     spectrum: str = "thermal"
     annotations: tuple[str, ...] = ()
-    val_share: float = 0.2
+    val_share: float | None = None
     seed: int = 0
+    sizes: str = "auto"
 
     def check(self, name: str, understood: frozenset[str]) -> None:
         """Refuse a wrong value, or an option that the data set has no use for.
@@ -47,12 +49,13 @@ class Options:
             UsageError: The message names the allowed values.
         """
         allowed = {"images": IMAGES, "difficult": DIFFICULT, "pixels": PIXELS, "spectrum": SPECTRUM}
+        allowed["sizes"] = SIZES
         for option, values in allowed.items():
             if getattr(self, option) not in values:
                 raise UsageError(
                     f"{option} must be one of {', '.join(values)}, got {getattr(self, option)!r}"
                 )
-        if not 0 < self.val_share < 1:
+        if self.val_share is not None and not 0 < self.val_share < 1:
             raise UsageError(f"val-share must lie between 0 and 1, got {self.val_share}")
         for option in ("classes", "ignore"):
             names = getattr(self, option)

@@ -6,21 +6,31 @@ Pixels are those of edges, 0-based: a box over a whole 640x480 image is (0, 0, 6
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scsa_yolo.datasets.layout.basics import XYXY, Unreadable
+from scsa_yolo.support.files import open_regular
 
-# What becomes of a finding. Only errors, that is input which cannot be read as its format, stop a
-# strict conversion.
-KINDS = ("error", "dropped", "changed", "moved", "note")
+# What becomes of a finding. Errors, that is input which cannot be read as its format, and guesses,
+# that is what the source does not say, stop a strict conversion.
+KINDS = ("error", "guess", "dropped", "changed", "moved", "note")
+STOPPING = ("error", "guess")
 # Why a box is not counted as ground truth: the vocabulary of the side file.
 REASONS = ("region", "crowd", "difficult", "others", "dontcare")
 
+_MARKS = (  # of UTF-32 first: that of UTF-16 is its beginning
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
@@ -77,6 +87,7 @@ class Ignored(NamedTuple):
     xyxy: XYXY
     reason: str  # of REASONS
     line: int | None
+    label: str = ""  # the class as the source names it, where ``kind`` is None
 
 
 @dataclass(slots=True)
@@ -90,10 +101,17 @@ class Annotation:
     conditions: Mapping[str, str] = field(default_factory=dict)
     stated_size: tuple[int, int] | None = None  # width, height
     leave_out: str | None = None  # the reason for which the image is left out
+    rows: Counter[str] = field(default_factory=Counter)  # how many were read, by class
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)  # by class and code
 
     def tell(self, kind: str, code: str, reason: str, line: int | None = None) -> None:
         """Add a finding about this annotation."""
         self.findings.append(Finding(kind, code, self.file, line, reason))
+
+    def drop(self, label: str, kind: str, code: str, reason: str, line: int | None = None) -> None:
+        """Add a finding that a row of a class, which is counted in ``rows``, is dropped."""
+        self.dropped[label, code] += 1
+        self.tell(kind, code, reason, line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +133,8 @@ class Plan:
     splits: tuple[str, ...]
     total: int
     items: Iterator[Item]
-    roles: Mapping[str, tuple[str, ...]]  # train, val and test of data.yaml -> splits
+    roles: Mapping[str, tuple[str, ...]]  # train, val and test of the data YAML -> splits
+    own_test: bool = False  # whether the owners validate on the test split
 
 
 def number(text: str) -> float | None:
@@ -126,6 +145,17 @@ def number(text: str) -> float | None:
         return None
     value = float(text)
     return value if math.isfinite(value) else None
+
+
+def whole(value: Any) -> int | None:
+    """Return a JSON value as a whole number: 3, 3.0 and "3" are the same; None for all others."""
+    if isinstance(value, str):
+        value = number(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not value.is_integer():  # neither is infinity
+        return None
+    return int(value)
 
 
 def is_finite(xyxy: XYXY) -> bool:
@@ -155,14 +185,29 @@ def label_row(kind: int, xyxy: XYXY, width: int, height: int) -> str:
     return f"{kind} {x!r} {y!r} {w!r} {h!r}\n"
 
 
+def read_bytes(path: Path) -> bytes:
+    """Read an annotation file.
+
+    Raises:
+        OSError: It cannot be opened, or is a pipe or a device.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
 def read_text(path: Path) -> str:
-    """Read an annotation file of text.
+    """Read an annotation file of text: UTF-8, or UTF-16 and UTF-32 with their mark.
 
     Raises:
         Unreadable: It is empty, or binary.
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or is a pipe or a device.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
+    text = _marked(data)
+    if text is not None:
+        if not text.strip():
+            raise Unreadable("the file is empty")
+        return text
     if not data.strip():
         raise Unreadable("the file is empty")
     if b"\0" in data:
@@ -171,5 +216,17 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise Unreadable(
-            f"not text (byte 0x{data[e.start]:02x})", 1 + data[: e.start].count(b"\n")
+            f"not text (byte 0x{data[e.start]:02x}); save it as UTF-8",
+            1 + data[: e.start].count(b"\n"),
         ) from None
+
+
+def _marked(data: bytes) -> str | None:
+    """Decode what begins with the mark of UTF-16 or UTF-32; None if nothing does."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding)
+            except UnicodeDecodeError:
+                return None
+    return None

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from scsa_yolo.datasets.native.balance import UNKNOWN
 from scsa_yolo.datasets.native.options import Official, Options
 from scsa_yolo.datasets.native.records import (
     XYXY,
@@ -34,9 +35,11 @@ from scsa_yolo.datasets.native.source import (
     images_in,
     lacking,
     only_images,
-    split_rank,
+    plain_name,
     stem,
+    usable,
 )
+from scsa_yolo.datasets.native.splits import split_rank
 
 # fmt: off
 NAMES = ("pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus", "motor")
@@ -51,6 +54,7 @@ EXPECTED = "folders such as VisDrone2019-DET-train, each with annotations/ and i
 
 _FIELDS = 8
 _IGNORED_REGION, _OTHERS = 0, 11
+_LABELS = ("ignored regions", *NAMES, "others")  # by category
 _SPLIT = re.compile(r"(train|val|test)(?:[-_ ]?(dev|challenge))?", re.IGNORECASE)
 
 
@@ -106,11 +110,14 @@ def read(file: Path, shown: str) -> Annotation:
             continue
         row = parse_row(text)
         if isinstance(row, Refused):
-            found.tell("error", "bad-row", f"row dropped: {row.reason}", line)
-        elif row.category == _IGNORED_REGION:
-            found.ignored.append(Ignored(None, row.xyxy, "region", line))
+            found.rows[UNKNOWN] += 1
+            found.drop(UNKNOWN, "error", "bad-row", f"row dropped: {row.reason}", line)
+            continue
+        found.rows[_LABELS[row.category]] += 1
+        if row.category == _IGNORED_REGION:
+            found.ignored.append(Ignored(None, row.xyxy, "region", line, _LABELS[0]))
         elif row.category == _OTHERS:
-            found.ignored.append(Ignored(None, row.xyxy, "others", line))
+            found.ignored.append(Ignored(None, row.xyxy, "others", line, _LABELS[-1]))
         elif row.score == 0:  # none in the official files, but mirrors may differ
             found.ignored.append(Ignored(row.category - 1, row.xyxy, "difficult", line))
         else:
@@ -178,10 +185,10 @@ def plan(source: Source, options: Options, tell: Tell) -> Plan:
     if not parts:
         raise NothingFound(source.given, "no VisDrone annotations found", EXPECTED)
     matched = {
-        split: _match(*parts[split], source, tell) for split in sorted(parts, key=split_rank)
+        split: _match(*parts[split], split, source, tell) for split in sorted(parts, key=split_rank)
     }
     items = (
-        Item(split, image, image.name, file, partial(read, file, source.shown(file)))
+        Item(split, image, plain_name(image.name), file, partial(read, file, source.shown(file)))
         for split, pairs in matched.items()
         for file, image in pairs
     )
@@ -192,14 +199,17 @@ def plan(source: Source, options: Options, tell: Tell) -> Plan:
 
 
 def _match(
-    annotations: Path, images: Path | None, source: Source, tell: Tell
+    annotations: Path, images: Path | None, split: str, source: Source, tell: Tell
 ) -> list[tuple[Path, Path]]:
-    """Pair annotation files with images."""
-    index = only_images(images_in(images), source, tell)
+    """Pair annotation files with images. Of names that differ in case alone, the exact one first."""
+    files = [path for path in annotations.iterdir() if path.suffix.lower() == ".txt"]
+    files = sorted(path for path in files if usable(path.name))
+    pictures, exact = images_in(images), {path.stem for path in files}
+    pictures.sort(key=lambda path: path.stem not in exact)
+    index = only_images(pictures, source, tell, split)
+    named = {path.stem for path in index.values()}
     pairs = []
-    for file in sorted(path for path in annotations.iterdir() if path.suffix.lower() == ".txt"):
-        if file.name.startswith("."):
-            continue
+    for file in sorted(files, key=lambda path: path.stem not in named):
         image = index.pop(stem(file.name), None)
         if image is None:
             tell(lacking("image", source, file))
@@ -207,4 +217,5 @@ def _match(
             pairs.append((file, image))
     for image in index.values():
         tell(lacking("annotation", source, image))
-    return pairs
+        source.leave_out(image, split, "no-annotation")
+    return sorted(pairs)
