@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+import textwrap
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from scsa_yolo import cli
@@ -64,3 +68,21 @@ def test_a_command_on_a_page_is_understood(
     error = capsys.readouterr().err
     # in a sentence, a command may stand without the files that it takes
     assert code == 0 or (not whole and "arguments are required" in error), error
+
+
+def test_the_page_shows_gates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics import YOLO
+
+    page = (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"(?m)^    import sys\n(?:(?: {4}.*)?\n)+", page)
+    YOLO("yolov8n-scsa.yaml").save(tmp_path / "best.pt")
+    cv2.imwrite(str(tmp_path / "street.jpg"), np.full((64, 64, 3), 90, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gates.py", "best.pt", "street.jpg"])
+    capsys.readouterr()
+    exec(textwrap.dedent(block), {})
+    shares = re.findall(r"\|out\|/\|in\| (\d\.\d+)", capsys.readouterr().out)
+    assert len(shares) == 10
+    assert all(0 < float(share) < 0.5 for share in shares)
