@@ -13,6 +13,7 @@ from scsa_yolo.attention.cpca import CPCA
 from scsa_yolo.attention.eca import ECA
 from scsa_yolo.attention.ela import ELA
 from scsa_yolo.attention.ema import EMA
+from scsa_yolo.attention.fast.paths import use_plain
 from scsa_yolo.attention.fca import FCA
 from scsa_yolo.attention.pcsa import PCSA
 from scsa_yolo.attention.registry import (
@@ -68,4 +69,5 @@ __all__ = [
     "attention_options",
     "create_attention",
     "register_attention",
+    "use_plain",
 ]

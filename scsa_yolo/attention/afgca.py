@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import adaptive_kernel, check_kernel, widen
 
 
@@ -36,6 +38,7 @@ class AFGCA(Attention):
         channels: Width C, at least 1.
         kernel_size: An odd number of taps, at least 1, or ``"adaptive"``, as in the authors' code:
             :math:`(\log_2 C + 1) / 2` made odd upwards. Limited to 2C - 1.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -43,8 +46,12 @@ class AFGCA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, kernel_size: int | str = "adaptive") -> None:
-        super().__init__(channels)
+    ways = Ways(direct=direct.se)
+
+    def __init__(
+        self, channels: int, *, kernel_size: int | str = "adaptive", fast: bool = True
+    ) -> None:
+        super().__init__(channels, fast=fast)
         rules = {"adaptive": adaptive_kernel(channels)}
         size = check_kernel(kernel_size, rules, channels=channels, owner=type(self).__name__)
         self.conv1 = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
@@ -53,17 +60,26 @@ class AFGCA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by its gate."""
-        self.check_input(x)
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
+        return x * self.gate(x)
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, 1, 1)."""
         z = x.mean(dim=(2, 3), keepdim=True)
         u = widen(self.conv1(z.flatten(2).transpose(1, 2)))  # (B, 1, C)
         v = widen(self.fc(z).flatten(2).transpose(1, 2))
-        rows, columns = (
-            (v * u.sum(dim=2, keepdim=True)).sigmoid(),
-            (u * v.sum(dim=2, keepdim=True)).sigmoid(),
-        )
+        rows = (v * u.sum(dim=2, keepdim=True)).sigmoid()
+        columns = (u * v.sum(dim=2, keepdim=True)).sigmoid()
         mixed = columns + (rows - columns) * self.mix["w"].sigmoid()
         gate = self.conv1(mixed.to(x.dtype)).sigmoid()
-        return self.times(x, gate.transpose(1, 2)[..., None].to(x.dtype))
+        return gate.transpose(1, 2)[..., None].to(x.dtype)
+
+    def live_width(self) -> int | None:
+        """That of the linear map over the channels."""
+        return getattr(self.fc, "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size in force."""

@@ -5,15 +5,18 @@ errors.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from scsa_yolo.attention.functional import recorded
+from scsa_yolo.attention.fast.paths import Ways
+from scsa_yolo.attention.functional import plain_sizes
 
-# begins the names of buffers that hold constants; they are not part of the state dict
-FOLDED = "folded_"
+# Begins the names of buffers in which modules of 0.1.0, pickled after fold(), hold constants.
+OLD_CONSTANTS = "folded_"
+# What belongs to this object in this process: it is neither copied nor saved.
+OWN = ("_children", "_watch")
 
 
 class Attention(nn.Module):
@@ -21,85 +24,119 @@ class Attention(nn.Module):
 
     Subclasses take ``channels`` (C) as their first, positional argument and every option by
     keyword, hold only ``torch.nn`` children and parameters (so that safe loading works), and call
-    :meth:`check_input` in ``forward``.
+    :meth:`check_input` in ``forward``. Ours write their equations in :meth:`plain`, name their fast
+    ways in ``ways``, and let ``fast.paths.choose`` choose.
 
     Args:
         channels: Width C of the input, an int of at least 1.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Raises:
-        ValueError: ``channels`` is not an int of at least 1.
+        ValueError: ``channels`` is not an int of at least 1, or ``fast`` no bool.
     """
 
     # On the class: modules in checkpoints of earlier versions have none of their own.
+    fast = True  # False: the plain equations, always; see use_plain
+    is_folded = False
     overwrites = False
-    runtime: str | None = (
-        None  # of a traced graph that is for the size of its example alone; see blocks.fix_size
-    )
+    any_width = False  # a pruner looked on: widths that no weight knows may change
+    # of a traced graph that is for the size of its example alone; see blocks.fix_size
+    runtime: str | None = None
+    ways: ClassVar[Ways] = Ways()
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, fast: bool = True) -> None:
         super().__init__()
-        self.channels = check_int("channels", channels, low=1, owner=type(self).__name__)
+        owner = type(self).__name__
+        self.channels = check_int("channels", channels, low=1, owner=owner)
+        if not check_bool("fast", fast, owner=owner):
+            self.fast = False
 
     def check_input(self, x: torch.Tensor) -> None:
-        """Refuse what is not a batch of feature maps. ``x.dim()`` stays a plain int under tracing
-        and export.
+        """Refuse what is not a batch of feature maps of this module's width.
+
+        ``x.dim()`` stays a plain int under tracing and export.
         """
+        name = type(self).__name__
         if x.dim() != 4:
             raise ValueError(
-                f"{type(self).__name__} takes (batch, channels, height, width), got {x.dim()}"
+                f"{name} takes (batch, channels, height, width), got {x.dim()}"
                 f" dimensions {tuple(x.shape)}. For one image, type x[None]."
             )
+        sizes = plain_sizes(x) if torch.jit.is_tracing() else x.shape
+        if sizes[1] != self.channels and not self.takes_width(sizes[1]):
+            raise ValueError(
+                f"{name} was built for {self.channels} channels, got a map of {sizes[1]}:"
+                f" {tuple(sizes)}. Type {name}({sizes[1]}), or give it a map of"
+                f" {self.channels} channels."
+            )
 
-    def in_onnx_of_one_size(self) -> bool:
-        """Tell whether a graph is being traced to ONNX, for the size of its example alone."""
-        return (
-            self.runtime is not None and torch.jit.is_tracing() and torch.onnx.is_in_onnx_export()
-        )
+    def takes_width(self, channels: int) -> bool:
+        """Tell whether a map of another width than ``channels`` is right: after pruning.
 
-    def times(self, x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-        """Return ``x * gate``; in the memory of ``x`` once :meth:`fold` allowed it and nothing
-        records.
+        A module whose weights know its width asks them; one whose weights do not, such as ECA,
+        follows once somebody looked into it by hooks, as pruners do.
         """
-        return x.mul_(gate) if self.overwrites and not recorded() else x * gate
+        width = self.live_width()
+        return self.any_width if width is None else width == channels
+
+    def live_width(self) -> int | None:
+        """Return the width that the layers have now, or None where no weight knows it."""
+        return None
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the module's equations as they are written, calling every child."""
+        raise NotImplementedError(f"{type(self).__name__} has no plain form")
 
     def fold(self, *, overwrite: bool = False) -> None:
-        """Prepare for inference with the weights as they are: what depends on them alone is
-        computed once.
+        """Prepare for inference: what depends on the weights alone is computed once.
 
-        As with a fused batch norm, later changes of the weights are not seen. ``train()`` and
-        loading a state dict undo it; in training mode nothing is folded. The state dict stays as it
-        is.
+        Constants are made at the next call, and made anew when the weights they come from changed.
+        While gradients are recorded, the live weights are used. ``train()`` and loading a state
+        dict undo it; in training mode nothing is folded. The state dict stays as it is.
 
         Args:
             overwrite: Let ``forward`` write its result into its input where autograd does not
-                record. Allow it only where nothing else reads that map.
+                record and no hook looks on. Allow it only where nothing else reads that map.
         """
         self.unfold()
         if not self.training:
-            with torch.inference_mode(False), torch.no_grad():
-                for name, constant in self.constants().items():
-                    self.register_buffer(FOLDED + name, constant.contiguous(), persistent=False)
+            self.is_folded = True
             self.overwrites = overwrite
 
     def unfold(self) -> None:
         """Undo :meth:`fold`."""
-        for name in [name for name in self._buffers if name.startswith(FOLDED)]:
-            delattr(self, name)
-        self.overwrites = False
-
-    def constants(self) -> dict[str, torch.Tensor]:
-        """Return what :meth:`fold` keeps, by name: tensors that depend on the weights alone."""
-        return {}
-
-    def folded(self, name: str) -> torch.Tensor | None:
-        """Return a constant that :meth:`fold` kept, or None."""
-        return self._buffers.get(FOLDED + name)
+        for name in ("is_folded", "overwrites", *OWN):
+            vars(self).pop(name, None)
 
     def train(self, mode: bool = True) -> Attention:
         """Set the mode as torch does; training mode undoes :meth:`fold`."""
         if mode:
             self.unfold()
         return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this object alone; a copy makes its own."""
+        state = dict(vars(self))
+        for name in ("overwrites", *OWN):
+            state.pop(name, None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore as torch does; constants that 0.1.0 saved as buffers are made anew."""
+        super().__setstate__(state)
+        vars(self).pop("overwrites", None)
+        old = [name for name in self._buffers if name.startswith(OLD_CONSTANTS)]
+        for name in old:
+            del self._buffers[name]
+            self._non_persistent_buffers_set.discard(name)
+        if old:
+            self.is_folded = True
+
+    def _replicate_for_data_parallel(self) -> Any:
+        replica: Any = super()._replicate_for_data_parallel()
+        for name in ("overwrites", *OWN):
+            vars(replica).pop(name, None)
+        return replica
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.unfold()
@@ -123,12 +160,8 @@ class Attention(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the width and, through ``_options``, what departs from the module's defaults."""
-        return ", ".join(
-            [
-                str(self.channels),
-                *(f"{key}={value!r}" for key, value in self.shown_options().items()),
-            ]
-        )
+        options = {**self.shown_options(), **({} if self.fast else {"fast": False})}
+        return ", ".join([str(self.channels), *(f"{k}={v!r}" for k, v in options.items())])
 
     def shown_options(self) -> dict[str, Any]:
         """Options worth showing in ``repr``: the values in force after the width's limits were
@@ -195,13 +228,3 @@ def largest_divisor(number: int, at_most: int) -> int:
     The one rule by which groups, heads and branches are limited to what a width allows.
     """
     return next(d for d in range(min(number, max(at_most, 1)), 0, -1) if number % d == 0)
-
-
-def group_norm(x: torch.Tensor, norm: nn.GroupNorm) -> torch.Tensor:
-    """Apply ``norm`` to (B, C, ...) without the check of ``nn.GroupNorm`` that refuses one value
-    per group.
-
-    Such groups are legal here (a 1 x 1 map, a batch of one, a width as small as the number of
-    groups): their result is the bias.
-    """
-    return torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)

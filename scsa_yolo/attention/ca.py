@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
+from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
-from scsa_yolo.attention.scaling import scale_positions
 
 MIN_HIDDEN = 8  # the paper's floor
 
@@ -34,6 +35,7 @@ class CA(Attention):
     Args:
         channels: Width C, at least 1.
         reduction: C / m, at least 1; m is rounded down, and never below 8.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -41,8 +43,10 @@ class CA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 32) -> None:
-        super().__init__(channels)
+    ways = Ways(direct.ca, train=train.ca, traced=traced.ca, exports=traced.evaluates)
+
+    def __init__(self, channels: int, *, reduction: int = 32, fast: bool = True) -> None:
+        super().__init__(channels, fast=fast)
         self.reduction = check_int("reduction", reduction, low=1, owner=type(self).__name__)
         hidden = hidden_width(channels, reduction, MIN_HIDDEN)
         self.conv = nn.ModuleDict(
@@ -53,28 +57,24 @@ class CA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the map by its gates along the height and along the width."""
-        self.check_input(x)
-        if torch.jit.is_tracing() and not self.training:
-            # Apart the directions need no size of the map: a graph of symbolic sizes computes none.
-            gate_h = self.attn_h(self._bottleneck(x.mean(dim=3, keepdim=True))).sigmoid()
-            gate_w = self.attn_w(self._bottleneck(x.mean(dim=2, keepdim=True))).sigmoid()
-            return x * (gate_h * gate_w).to(x.dtype)
-        return scale_positions(x, self._gates, self, self.times)
+        return choose(self, x)(self, x)
 
-    def _gates(
-        self, mean_h: torch.Tensor, mean_w: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type."""
-        height = mean_h.shape[2]
-        y = self._bottleneck(torch.cat((mean_h, mean_w), dim=2)[..., None])  # (B, m, H + W, 1)
-        gate_h, gate_w = (
-            self.attn_h(y[:, :, :height]).sigmoid(),
-            self.attn_w(y[:, :, height:]).sigmoid(),
-        )
-        return gate_h.squeeze(3).to(mean_h.dtype), gate_w.squeeze(3).to(mean_h.dtype)
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
+        height = x.shape[2]
+        profiles = torch.cat((x.mean(dim=3), x.mean(dim=2)), dim=2)
+        y = self.bottleneck(profiles.unsqueeze(3))  # (B, m, H + W, 1)
+        gate_h = self.attn_h(y[:, :, :height]).sigmoid()
+        gate_w = self.attn_w(y[:, :, height:]).sigmoid().transpose(2, 3)
+        return x * gate_h.to(x.dtype) * gate_w.to(x.dtype)
 
-    def _bottleneck(self, profiles: torch.Tensor) -> torch.Tensor:
+    def bottleneck(self, profiles: torch.Tensor) -> torch.Tensor:
+        """(B, C, L, 1) to (B, m, L, 1)."""
         return F.hardswish(self.conv["bn"](self.conv["conv"](profiles)))
+
+    def live_width(self) -> int | None:
+        """The bottleneck's."""
+        return getattr(self.conv["conv"], "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int, check_odd
+from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
-from scsa_yolo.attention.gating import scale
 
 MIN_HIDDEN = 8  # the reference's floor
 
@@ -38,6 +38,7 @@ class CBAM(Attention):
         reduction: C divided by the bottleneck's width, at least 1; the width is rounded down, and
             never below 8.
         kernel_size: Odd side of the spatial kernel in pixels of the map, at least 1.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -45,8 +46,12 @@ class CBAM(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16, kernel_size: int = 7) -> None:
-        super().__init__(channels)
+    ways = Ways(direct=direct.cbam)
+
+    def __init__(
+        self, channels: int, *, reduction: int = 16, kernel_size: int = 7, fast: bool = True
+    ) -> None:
+        super().__init__(channels, fast=fast)
         owner = type(self).__name__
         self.reduction = check_int("reduction", reduction, low=1, owner=owner)
         check_odd("kernel_size", kernel_size, owner=owner)
@@ -60,15 +65,19 @@ class CBAM(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the channels, then the positions."""
-        self.check_input(x)
-        squeeze, excite = self.mlp_chans[0], self.mlp_chans[2]
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
         mean, peak = x.mean(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-        hidden = F.relu(squeeze(mean)) + F.relu(
-            squeeze(peak)
-        )  # the sum of M's two results is M's last layer of this
-        x = self.times(x, excite(hidden).sigmoid().to(x.dtype))
-        profile = torch.cat((x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)), dim=1)
-        return scale(x, self.mlp_spaces(profile).sigmoid().to(x.dtype))
+        gate = (self.mlp_chans(mean) + self.mlp_chans(peak)).sigmoid()
+        y = x * gate.to(x.dtype)
+        profile = torch.cat((y.mean(dim=1, keepdim=True), y.amax(dim=1, keepdim=True)), dim=1)
+        return y * self.mlp_spaces(profile).sigmoid().to(x.dtype)
+
+    def live_width(self) -> int | None:
+        """The bottleneck's."""
+        return getattr(self.mlp_chans[0], "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction and the spatial kernel."""

@@ -17,6 +17,7 @@ class Identity(Attention):
 
     Args:
         channels: Width C, at least 1. Nothing depends on it; it keeps the vocabulary of the others.
+        fast: Makes no difference here.
 
     Shape: (B, C, H, W) to (B, C, H, W).
 
@@ -28,6 +29,14 @@ class Identity(Attention):
         """Return ``x`` itself."""
         self.check_input(x)
         return x
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``x`` itself."""
+        return x
+
+    def takes_width(self, channels: int) -> bool:
+        """Any: nothing depends on it."""
+        return True
 
 
 class Conv1x1(Attention):
@@ -47,6 +56,7 @@ class Conv1x1(Attention):
     Args:
         channels: Width C, at least 1.
         match: The registered name of the attention to match, at its default options.
+        fast: Makes no difference here.
 
     Shape: (B, C, H, W) to (B, C, H, W).
 
@@ -55,8 +65,8 @@ class Conv1x1(Attention):
             is not 4-D.
     """
 
-    def __init__(self, channels: int, *, match: str = "SCSA") -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, match: str = "SCSA", fast: bool = True) -> None:
+        super().__init__(channels, fast=fast)
         if match in CONTROLS:
             raise ValueError(
                 f"Conv1x1: match must name an attention module such as 'SCSA', got {match!r}"
@@ -74,8 +84,16 @@ class Conv1x1(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the channels of each block at each position."""
         self.check_input(x)
+        return self.plain(x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """One convolution."""
         out: torch.Tensor = self.conv(x)
         return out.to(x.dtype)
+
+    def live_width(self) -> int | None:
+        """That of the convolution."""
+        return getattr(self.conv, "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """What is matched, and the number of blocks."""

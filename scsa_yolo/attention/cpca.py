@@ -9,7 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
-from scsa_yolo.attention.functional import hidden_width, saturate, traced
+from scsa_yolo.attention.fast import direct, traced
+from scsa_yolo.attention.fast.paths import Ways, choose
+from scsa_yolo.attention.functional import hidden_width, saturate
 
 
 class CPCA(Attention):
@@ -41,6 +43,7 @@ class CPCA(Attention):
         channels: Width C, at least 1.
         reduction: C divided by the hidden width of the channel gate, at least 1; that width is
             rounded down, and never below 1.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -48,8 +51,10 @@ class CPCA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
-        super().__init__(channels)
+    ways = Ways(direct.cpca, traced=traced.cpca)
+
+    def __init__(self, channels: int, *, reduction: int = 16, fast: bool = True) -> None:
+        super().__init__(channels, fast=fast)
         self.reduction = check_int("reduction", reduction, low=1, owner=type(self).__name__)
         hidden = hidden_width(channels, reduction)
         self.ca = nn.ModuleDict(
@@ -63,33 +68,34 @@ class CPCA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Weigh the channels, then every position of every channel."""
-        self.check_input(x)
-        y = F.gelu(self.conv(x))
-        z = y * self._channel_gate(y).to(y.dtype)
-        # oneDNN's depthwise convolutions are two to twenty times as fast with the channels last.
-        last = x.device.type == "cpu" and not traced()
-        out = self._weigh(z.contiguous(memory_format=torch.channels_last) if last else z).to(
-            x.dtype
-        )
-        return out.contiguous() if last and x.is_contiguous() else out
+        return choose(self, x)(self, x)
 
-    def _weigh(self, z: torch.Tensor) -> torch.Tensor:
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
+        y = F.gelu(self.conv(x))
+        z = y * self.channel_gate(y).to(y.dtype)
+        return self.weigh(z).to(x.dtype)
+
+    def weigh(self, z: torch.Tensor) -> torch.Tensor:
         """Weigh every position of every channel of ``z``."""
         d = self.dwc5_5(z)
-        strips = (
-            self.dwc7_1(self.dwc1_7(d))
-            + self.dwc11_1(self.dwc1_11(d))
-            + self.dwc21_1(self.dwc1_21(d))
-        )
+        strips = self.dwc7_1(self.dwc1_7(d)) + self.dwc11_1(self.dwc1_11(d))
+        strips = strips + self.dwc21_1(self.dwc1_21(d))
         spatial = saturate(self.conv(d + strips))
         return saturate(self.conv(saturate(z * spatial)))
 
-    def _channel_gate(self, y: torch.Tensor) -> torch.Tensor:
+    def channel_gate(self, y: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, C, 1, 1), from 0 to 2."""
         mean, peak = y.mean(dim=(2, 3), keepdim=True), y.amax(dim=(2, 3), keepdim=True)
-        fc1, fc2 = self.ca["fc1"], self.ca["fc2"]
-        gate: torch.Tensor = fc2(F.relu(fc1(mean))).sigmoid() + fc2(F.relu(fc1(peak))).sigmoid()
-        return gate
+        return self._bottleneck(mean).sigmoid() + self._bottleneck(peak).sigmoid()
+
+    def _bottleneck(self, z: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.ca["fc2"](F.relu(self.ca["fc1"](z)))
+        return out
+
+    def live_width(self) -> int | None:
+        """That of the 1 x 1 convolution."""
+        return getattr(self.conv, "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction."""

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import adaptive_kernel, check_kernel
 
 
@@ -29,6 +31,7 @@ class ECA(Attention):
             128 to 512). The default reproduces the compared numbers; note that one tap mixes no
             channels. More than 2C - 1 taps would reach past both ends from every channel, so k is
             limited to that.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -36,17 +39,29 @@ class ECA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, kernel_size: int | str = "scsa") -> None:
-        super().__init__(channels)
+    ways = Ways(direct=direct.se)
+
+    def __init__(
+        self, channels: int, *, kernel_size: int | str = "scsa", fast: bool = True
+    ) -> None:
+        super().__init__(channels, fast=fast)
         rules = {"scsa": 1 if channels < 96 else 3, "adaptive": adaptive_kernel(channels)}
         size = check_kernel(kernel_size, rules, channels=channels, owner=type(self).__name__)
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by its gate."""
-        self.check_input(x)
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equation, as it is written above."""
+        return x * self.gate(x)
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, 1, 1)."""
         gate = self.conv(x.mean(dim=(2, 3))[:, None]).sigmoid()  # (B, 1, C)
-        return self.times(x, gate.transpose(1, 2)[..., None].to(x.dtype))
+        gate = gate.transpose(1, 2)[..., None]
+        return gate.to(x.dtype)
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size in force."""

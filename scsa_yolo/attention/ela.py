@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from scsa_yolo.attention.base import Attention, check_int, check_odd, group_norm, largest_divisor
-from scsa_yolo.attention.scaling import scale_positions
-from scsa_yolo.attention.smsa import depthwise
+from scsa_yolo.attention.base import Attention, check_int, check_odd, largest_divisor
+from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast.paths import Ways, choose
+from scsa_yolo.attention.functional import call_norm
 
 
 class ELA(Attention):
@@ -31,6 +31,7 @@ class ELA(Attention):
         kernel_size: Odd number of taps k along a profile, at least 1.
         groups: Number of normalisation groups G, at least 1; limited to the largest divisor of C
             that is not above it.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -38,8 +39,12 @@ class ELA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, kernel_size: int = 7, groups: int = 16) -> None:
-        super().__init__(channels)
+    ways = Ways(direct.ela, train=train.ela, traced=traced.ela)
+
+    def __init__(
+        self, channels: int, *, kernel_size: int = 7, groups: int = 16, fast: bool = True
+    ) -> None:
+        super().__init__(channels, fast=fast)
         owner = type(self).__name__
         check_odd("kernel_size", kernel_size, owner=owner)
         check_int("groups", groups, low=1, owner=owner)
@@ -50,48 +55,17 @@ class ELA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the map by its gates along the height and along the width."""
-        self.check_input(x)
-        if torch.jit.is_tracing():
-            return x * (self._traced_gate(x, 3) * self._traced_gate(x, 2))
-        return scale_positions(x, self._gates, self, self.times)
+        return choose(self, x)(self, x)
 
-    def _gates(
-        self, mean_h: torch.Tensor, mean_w: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn the profiles (B, C, H) and (B, C, W) into gates of the same shapes and type.
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equation, as it is written above."""
+        gate_h = call_norm(self.gn, self.conv(x.mean(dim=3))).sigmoid().unsqueeze(3)
+        gate_w = call_norm(self.gn, self.conv(x.mean(dim=2))).sigmoid().unsqueeze(2)
+        return x * gate_h.to(x.dtype) * gate_w.to(x.dtype)
 
-        One convolution for both: they are joined to one sequence, with zeros between and around
-            them.
-        """
-        reach, height = self.conv.kernel_size[0] // 2, mean_h.shape[2]
-        gap = mean_h.new_zeros(1, 1, 1).expand(*mean_h.shape[:2], reach)
-        joined = torch.cat((gap, mean_h, gap, mean_w, gap), dim=2)
-        mixed = depthwise(
-            joined, self.conv.weight.squeeze(1), self.conv.weight.new_zeros(self.channels)
-        )
-        gate_h, gate_w = mixed[:, :, :height], mixed[:, :, height + reach :]
-        return (
-            group_norm(gate_h, self.gn).sigmoid().to(mean_h.dtype),
-            group_norm(gate_w, self.gn).sigmoid().to(mean_h.dtype),
-        )
-
-    def _traced_gate(self, x: torch.Tensor, mean_over: int) -> torch.Tensor:
-        """Return one gate, (B, C, H, 1) or (B, C, 1, W), in the operators that exported graphs run
-        best.
-        """
-        kernel, gn, reach = (
-            self.conv.weight.unsqueeze(mean_over),
-            self.gn,
-            self.conv.kernel_size[0] // 2,
-        )
-        padding = (reach, 0) if mean_over == 3 else (0, reach)
-        profile = F.conv2d(
-            x.mean(dim=mean_over, keepdim=True), kernel, padding=padding, groups=self.channels
-        )
-        profile = torch.group_norm(profile, gn.num_groups, None, None, gn.eps)
-        # the norm's affine part as a convolution: one operator instead of two
-        profile = F.conv2d(profile, gn.weight.view(-1, 1, 1, 1), gn.bias, groups=self.channels)
-        return profile.sigmoid().to(x.dtype)
+    def live_width(self) -> int | None:
+        """That of the convolution."""
+        return getattr(self.conv, "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The kernel size and the number of groups in force."""

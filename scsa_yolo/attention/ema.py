@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
-from scsa_yolo.attention.gating import scale
-from scsa_yolo.attention.norms import instance_norm
-from scsa_yolo.attention.scaling import scale_positions
+from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast.paths import Ways, choose
+from scsa_yolo.attention.functional import call_norm
 
 
 class EMA(Attention):
@@ -42,6 +41,7 @@ class EMA(Attention):
         factor: Number of groups G, at least 1; limited to the largest divisor of C that is not
             above it (16 at 16 channels, where each group has one channel; choose 4 or 8 to let
             channels meet in narrow layers).
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -49,8 +49,10 @@ class EMA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, factor: int = 32) -> None:
-        super().__init__(channels)
+    ways = Ways(direct.ema, train=train.ema, traced=traced.ema)
+
+    def __init__(self, channels: int, *, factor: int = 32, fast: bool = True) -> None:
+        super().__init__(channels, fast=fast)
         self.factor = largest_divisor(
             channels, check_int("factor", factor, low=1, owner=type(self).__name__)
         )
@@ -61,57 +63,33 @@ class EMA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each position of each group by its gate."""
-        self.check_input(x)
-        if self.factor == self.channels:
-            return self._single(x)
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
         height, width = x.shape[2:]
-        groups = x.reshape(-1, self.channels // self.factor, height, width)  # (B G, n, H, W)
-        u = instance_norm(
-            self._gate_positions(groups),
-            self.gn.num_channels,
-            self.gn.weight,
-            self.gn.bias,
-            self.gn.eps,
-        )
+        n = getattr(self.gn, "num_channels", self.channels // self.factor)
+        groups = x.reshape(-1, n, height, width)  # (B G, n, H, W)
+        u = call_norm(self.gn, self.plain_positions(groups))
         v = self.conv3x3(groups)
-        weights_v = self.gn.bias.softmax(dim=0)[None]  # (1, n): the mean of u is gn's bias
-        weights_u = v.mean(dim=(2, 3)).softmax(dim=1)[:, None]  # (B G, 1, n)
-        gate = weights_v.to(v.dtype) @ v.flatten(2) + weights_u.to(u.dtype) @ u.flatten(
-            2
-        )  # (B G, 1, H W)
-        return (groups * gate.sigmoid().to(x.dtype).reshape(-1, 1, height, width)).reshape(x.shape)
+        weights_u, weights_v = (t.mean(dim=(2, 3)).softmax(dim=1)[:, None] for t in (u, v))
+        gate = weights_u.to(v.dtype) @ v.flatten(2) + weights_v.to(u.dtype) @ u.flatten(2)
+        gate = gate.sigmoid().to(x.dtype).reshape(-1, 1, height, width)
+        return (groups * gate).reshape(x.shape)
 
-    def _single(self, x: torch.Tensor) -> torch.Tensor:
-        """Groups of one channel: both softmaxes are 1, and the 3 x 3 convolution of all groups is a
-        depthwise one.
-        """
-        shared = (self.gn.weight, self.gn.bias, self.conv3x3.weight, self.conv3x3.bias)
-        weight, bias, kernel, shift = (
-            p.repeat(self.channels, *[1] * (p.dim() - 1)) for p in shared
-        )
-        u = instance_norm(self._gate_positions(x), self.channels, weight, bias, self.gn.eps)
-        gate = u + F.conv2d(x, kernel, shift, padding=1, groups=self.channels)
-        return scale(gate.sigmoid().to(x.dtype), x)
+    def plain_positions(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate each group of a map along the height and along the width."""
+        height, width = x.shape[2:]
+        n = getattr(self.conv1x1, "in_channels", self.channels // self.factor)
+        groups = x.reshape(-1, n, height, width)
+        profiles = torch.cat((groups.mean(dim=3), groups.mean(dim=2)), dim=2)
+        gates = self.conv1x1(profiles.unsqueeze(3)).sigmoid().to(x.dtype)
+        gated = groups * gates[:, :, :height] * gates[:, :, height:].transpose(2, 3)
+        return gated.reshape(x.shape)
 
-    def _gate_positions(self, groups: torch.Tensor) -> torch.Tensor:
-        if torch.jit.is_tracing():
-            gate_h = self._gate(groups.mean(dim=3, keepdim=True))
-            gate_w = self._gate(groups.mean(dim=2, keepdim=True))
-            return groups * (gate_h * gate_w)
-        return scale_positions(groups, self._gates, self.conv1x1)
-
-    def _gates(
-        self, mean_h: torch.Tensor, mean_w: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        joined = self._gate(torch.cat((mean_h, mean_w), dim=2)[..., None]).squeeze(3)
-        return joined[:, :, : mean_h.shape[2]], joined[:, :, mean_h.shape[2] :]
-
-    def _gate(self, profile: torch.Tensor) -> torch.Tensor:
-        """Turn a profile of four dimensions into a gate of the same shape and type."""
-        conv = self.conv1x1
-        single = conv.in_channels == 1
-        mixed = profile * conv.weight.view(()) + conv.bias if single else conv(profile)
-        return mixed.sigmoid().to(profile.dtype)
+    def takes_width(self, channels: int) -> bool:
+        """Whole groups."""
+        return self.any_width and channels % self.gn.num_channels == 0
 
     def shown_options(self) -> dict[str, Any]:
         """The number of groups in force."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_choice, check_int, largest_divisor
+from scsa_yolo.attention.fast import cpu, direct
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
-from scsa_yolo.attention.gating import LARGE
+from scsa_yolo.attention.pooling import pool_adaptively
 
 # FcaNet's rankings of the 7 x 7 grid's frequencies, best first: vertical, then horizontal index of
 # each.
@@ -64,12 +65,15 @@ class FCA(Attention):
             K, one of 1, 2, 4, 8, 16, 32. K is limited to the largest divisor of C that is not above
             it, the first of the ranking.
         dct_size: S, at least 7.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
     Raises:
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
+
+    ways = Ways(direct=direct.fca, cpu=cpu.fca)
 
     def __init__(
         self,
@@ -78,8 +82,9 @@ class FCA(Attention):
         reduction: int = 16,
         frequencies: str = "top16",
         dct_size: int = GRID,
+        fast: bool = True,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, fast=fast)
         owner = type(self).__name__
         self.reduction = check_int("reduction", reduction, low=1, owner=owner)
         self.dct_size = check_int("dct_size", dct_size, low=GRID, owner=owner)
@@ -103,11 +108,25 @@ class FCA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by its gate."""
-        self.check_input(x)
-        gate: torch.Tensor = self.fc(
-            (pool_adaptively(x, self.dct_size) * self.dct_layer.weight).sum(dim=(2, 3))
-        )
-        return self.times(x, gate[:, :, None, None].to(x.dtype))
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above."""
+        return x * self.gate(self.describe(x)).to(x.dtype)
+
+    def describe(self, x: torch.Tensor) -> torch.Tensor:
+        """Return each channel's descriptor (B, C): its frequency of the pooled map."""
+        pooled = pool_adaptively(x, self.dct_size) * self.dct_layer.weight
+        return pooled.sum(dim=(2, 3))
+
+    def gate(self, z: torch.Tensor) -> torch.Tensor:
+        """Descriptors (B, C) to (B, C, 1, 1)."""
+        gate: torch.Tensor = self.fc(z)
+        return gate[:, :, None, None]
+
+    def live_width(self) -> int | None:
+        """The bottleneck's."""
+        return getattr(self.fc[0], "in_features", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction, the frequencies in force and the DCT's size."""
@@ -131,34 +150,3 @@ def dct_filters(channels: int, pairs: list[str], size: int) -> torch.Tensor:
     )
     filters = torch.stack([torch.outer(basis[int(pair[0])], basis[int(pair[1])]) for pair in pairs])
     return filters.repeat_interleave(channels // len(pairs), dim=0).float()
-
-
-def pool_adaptively(x: torch.Tensor, size: int) -> torch.Tensor:
-    """Average (B, C, H, W) to (B, C, size, size); sizes that tracing or export has made symbols
-    stay symbols.
-    """
-    height, width = x.shape[2:]
-    if isinstance(height, int) and isinstance(width, int):
-        if height == width == size:
-            return x
-        written_out = not (
-            torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type != "cpu"
-        )
-        if written_out and x.numel() >= LARGE:
-            bins = [slice(i * height // size, -(-(i + 1) * height // size)) for i in range(size)]
-            x = torch.stack([x[:, :, rows].mean(dim=2) for rows in bins], dim=2)
-        return F.adaptive_avg_pool2d(x, size)
-    return pooling_matrix(height, size, x) @ x @ pooling_matrix(width, size, x).t()
-
-
-def pooling_matrix(length: Any, bins: int, like: torch.Tensor) -> torch.Tensor:
-    """Return the (bins, length) matrix of adaptive average pooling.
-
-    Bin i averages the positions from floor(i L / bins) up to, not including, ceil((i + 1) L /
-    bins).
-    """
-    index = torch.arange(bins, device=like.device)[:, None]
-    start, end = index * length // bins, ((index + 1) * length + bins - 1) // bins
-    position = torch.arange(length, device=like.device)
-    inside = (position >= start) & (position < end)
-    return (inside / (end - start)).to(like.dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import torch
 
@@ -37,26 +38,6 @@ def check_kernel(value: int | str, named: dict[str, int], *, channels: int, owne
     return min(size, 2 * channels - 1)
 
 
-def traced() -> bool:
-    """Tell whether a graph is being made of what runs: traced, or compiled."""
-    return torch.jit.is_tracing() or torch.compiler.is_compiling()
-
-
-def recorded() -> bool:
-    """Tell whether autograd records or a graph is being made: then nothing may be overwritten."""
-    return torch.is_grad_enabled() or traced()
-
-
-def runs_plainly_on_cpu(t: torch.Tensor) -> bool:
-    """Tell whether ``t`` is float32 on a CPU and nothing records, traces or compiles.
-
-    There the first call of each kind of operator between two convolutions costs tens of
-    microseconds, its code having
-    left the caches: few kinds, and simple ones, count for more than few calls.
-    """
-    return t.device.type == "cpu" and t.dtype == torch.float32 and not recorded()
-
-
 def plain_sizes(x: torch.Tensor) -> tuple[int, ...]:
     """Return the sizes of ``x`` as ints while it is traced, too: what is made of them holds for
     these sizes alone.
@@ -64,13 +45,6 @@ def plain_sizes(x: torch.Tensor) -> tuple[int, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         return tuple(int(size) for size in x.shape)
-
-
-def average(x: torch.Tensor, dim: int) -> torch.Tensor:
-    """Return the mean of ``x`` over one dimension."""
-    if runs_plainly_on_cpu(x):  # the division of a mean is a kind of operator of its own
-        return x.sum(dim=dim).mul_(1 / x.shape[dim])
-    return x.mean(dim=dim)
 
 
 def widen(t: torch.Tensor) -> torch.Tensor:
@@ -85,3 +59,22 @@ def saturate(t: torch.Tensor) -> torch.Tensor:
     they are.
     """
     return t.clamp(-65504.0, 65504.0) if t.dtype == torch.float16 else t
+
+
+def call_norm(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return ``norm(x)``, also where a group is a single value, which ``nn.GroupNorm`` refuses.
+
+    Such groups are legal here (a 1 x 1 map of one image, as many groups as channels): their result
+    is the bias. There the layer is called with the image twice.
+    """
+    groups = getattr(norm, "num_groups", None)
+    if groups is None:
+        result: torch.Tensor = norm(x)
+        return result
+    sizes = plain_sizes(x) if torch.jit.is_tracing() else x.shape
+    single = sizes[0] == 1 and math.prod(sizes[1:]) == groups
+    with warnings.catch_warnings():
+        if torch.jit.is_tracing():  # torch's own check of the size, done once by the example
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        result = norm(torch.cat((x, x)))[:1] if single else norm(x)
+    return result

@@ -7,25 +7,21 @@ from typing import Any
 import torch
 from torch import nn
 
+from scsa_yolo.attention import plain
 from scsa_yolo.attention.base import (
     Attention,
     check_bool,
     check_choice,
     check_float,
     check_int,
-    group_norm,
     largest_divisor,
 )
-from scsa_yolo.attention.functional import runs_plainly_on_cpu
-from scsa_yolo.attention.gating import pool_windows
-from scsa_yolo.attention.norms import affine_traced, whole_norm_onnx
+from scsa_yolo.attention.fast import cpu, direct, traced
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.smsa import GATES
 
 POOLS = ("avg", "max")
 SCALES = ("channels", "positions")
-# A sum of products beats a matrix product up to FEW products (B x C x C x N), in sums of LONG terms
-# (N) and more.
-FEW, LONG = 1 << 17, 16
 
 
 class PCSA(Attention):
@@ -63,12 +59,15 @@ class PCSA(Attention):
         shuffle: Interleave the channels of SMSA's branches before they are split into heads, and
             undo it after, so that each head attends over all branches (ablation "multi-head +
             shuffle"; needs heads above 1 to matter).
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
     Raises:
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
+
+    ways = Ways(direct.pcsa, cpu.pcsa, traced.pcsa)
 
     def __init__(
         self,
@@ -83,8 +82,9 @@ class PCSA(Attention):
         cover_edge: bool = False,
         scale: str = "channels",
         shuffle: bool = False,
+        fast: bool = True,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, fast=fast)
         self.gate = check_choice("gate", gate, GATES, owner=type(self).__name__)
         self._init_compression(window=window, pool=pool, cover_edge=cover_edge)
         self._init_channel(
@@ -132,124 +132,25 @@ class PCSA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by what the channels attend to."""
-        self.check_input(x)
-        return self._channel(x)
+        return choose(self, x)(self, x)
 
-    def _channel(self, x: torch.Tensor) -> torch.Tensor:
-        return self.times(x, self._channel_gate(self._compress(x)))
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """Equations 6 to 13."""
+        return plain.pcsa(self, x)
 
-    def _channel_gate(self, compressed: torch.Tensor) -> torch.Tensor:
-        """Turn a compressed map (B, C, h, w) into its gate (B, C, 1, 1), of the same type."""
-        if (
-            self.heads == 1
-            and self.q.bias is None
-            and not self.training
-            and runs_plainly_on_cpu(compressed)
-        ):
-            return self._channel_gate_on_cpu(group_norm(compressed, self.norm).flatten(2))
-        affine = (
-            not torch.jit.is_tracing()
-        )  # traced, the norm's affine part is folded into the projections
-        y = (
-            group_norm(compressed, self.norm) if affine else self._normalised_traced(compressed)
-        ).flatten(2)
-        # Half of the scale goes into each factor, before the sum over N: in float16 the plain
-        # product could overflow.
-        root = (y.shape[2] if self.scale == "positions" else self.channels // self.heads) ** -0.25
-        q, k = (
-            self._heads(self._project(y, self.q, root)),
-            self._heads(self._project(y, self.k, root)),
-        )
-        if affine:  # linear, so on the mean
-            v = self._project(y.mean(dim=2, keepdim=True), self.v)
-        else:  # that way round OpenVINO 2026.4 is wrong from the second picture of a batch on
-            v = self._project(y, self.v).mean(dim=2, keepdim=True)
-        v = self._heads(v)  # (B, heads, d, 1)
-        attention = (q @ k.transpose(-2, -1)).softmax(dim=-1)
-        if self.attn_drop.p:
-            attention = self.attn_drop(attention)
-        return self._activate_channels(self._join(attention @ v.to(attention.dtype))).to(
-            compressed.dtype
-        )
+    @property
+    def has_spatial(self) -> bool:
+        """Whether SMSA is there."""
+        return False
 
-    def _channel_gate_on_cpu(self, y: torch.Tensor) -> torch.Tensor:
-        """Turn the normalised (B, C, N) into the gate (B, C, 1, 1): one head, no bias, float32.
+    @property
+    def has_channel(self) -> bool:
+        """Whether PCSA is there."""
+        return True
 
-        q and k scale channels, so their product is that of y with itself, times the products of
-        their weights.
-        """
-        weights = self.folded("products")
-        weights = self._products(y.shape[2]) if weights is None else weights
-        if y.numel() * self.channels <= FEW and y.shape[2] >= LONG:
-            alike = (y.unsqueeze(1) * y.unsqueeze(2)).sum(dim=3)
-        else:
-            alike = torch.bmm(y, y.transpose(1, 2))
-        attention = alike.mul_(weights).softmax(dim=-1)
-        values = self.folded("values")
-        v = y.sum(dim=2).mul_(self.v.weight.view(-1) if values is None else values)
-        gate = (attention * v.unsqueeze(1)).sum(dim=2, keepdim=True).mul_(1 / y.shape[2])
-        return self._activate_channels(gate.unsqueeze(3))
-
-    def _normalised_traced(self, compressed: torch.Tensor) -> torch.Tensor:
-        """Return the bare normalisation; its affine part is folded into the projections."""
-        if self.in_onnx_of_one_size():
-            return whole_norm_onnx(compressed, self.norm.eps)
-        return torch.group_norm(compressed, 1, None, None, self.norm.eps)
-
-    def _products(self, positions: int) -> torch.Tensor:
-        """Return (C, C): each weight of q times each of k, times the scale."""
-        root = (positions if self.scale == "positions" else self.channels) ** -0.5
-        return (self.q.weight.view(-1, 1) * root) * self.k.weight.view(1, -1)
-
-    def _activate_channels(self, gate: torch.Tensor) -> torch.Tensor:
-        return gate.softmax(dim=1) if self.gate == "softmax" else gate.sigmoid()
-
-    def constants(self) -> dict[str, torch.Tensor]:
-        """The products of q's and k's weights, where they do not depend on the size of the map, and
-        v's in a row.
-        """
-        fixed = self.heads == 1 and self.scale == "channels" and self.q.bias is None
-        return (
-            {"products": self._products(0), "values": self.v.weight.view(-1).clone()}
-            if fixed
-            else {}
-        )
-
-    def _project(self, y: torch.Tensor, conv: Any, root: Any = None) -> torch.Tensor:
-        """Apply a depthwise 1 x 1 convolution, times ``root``, to (B, C, N) as the product that it
-        is.
-        """
-        weight, bias = conv.weight.view(-1), conv.bias
-        if root is not None:
-            weight, bias = weight * root, None if bias is None else bias * root
-        if torch.jit.is_tracing():
-            shift = weight * self.norm.bias
-            return affine_traced(
-                y, weight * self.norm.weight, shift if bias is None else shift + bias
-            )
-        y = y * weight.unsqueeze(1)
-        return y if bias is None else y + bias.unsqueeze(1)
-
-    def _heads(self, t: torch.Tensor) -> torch.Tensor:
-        """(B, C, N) to (B, heads, C / heads, N), or as it is for one head."""
-        if self.heads == 1:
-            return t
-        if (
-            self.shuffle
-        ):  # channel c of head h is channel c * heads + h: every head gets a share of each branch
-            return t.unflatten(1, (self.channels // self.heads, self.heads)).transpose(1, 2)
-        return t.unflatten(1, (self.heads, self.channels // self.heads))
-
-    def _join(self, t: torch.Tensor) -> torch.Tensor:
-        """What :meth:`_heads` makes of (B, C, 1) to (B, C, 1, 1)."""
-        if self.heads > 1:
-            t = (t.transpose(1, 2) if self.shuffle else t).flatten(1).unsqueeze(2)
-        return t.unsqueeze(3)
-
-    def _compress(self, x: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.window, str):
-            return x.mean(dim=(2, 3), keepdim=True)
-        return pool_windows(x, self.window, self.pool, cover_edge=self.cover_edge)
+    def live_width(self) -> int | None:
+        """That of the projections."""
+        return getattr(self.q, "in_channels", None)
 
     def shown_options(self) -> dict[str, Any]:
         """Heads in force, window, and what departs from the defaults."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
-from scsa_yolo.attention.functional import recorded
-from scsa_yolo.attention.norms import instance_norm
+from scsa_yolo.attention.fast import cpu, direct, traced
+from scsa_yolo.attention.fast.paths import Ways, choose
+from scsa_yolo.attention.functional import call_norm
 
 
 class SA(Attention):
@@ -38,6 +38,7 @@ class SA(Attention):
         channels: Width C, at least 2.
         groups: G, at least 1; limited to the largest divisor of C / 2 that is not above it. Of an
             odd width the last channel passes unchanged, and the rule holds for the others.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -45,8 +46,12 @@ class SA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, groups: int = 64) -> None:
-        super().__init__(check_int("channels", channels, low=2, owner=type(self).__name__))
+    ways = Ways(direct.sa, cpu=cpu.sa, traced=traced.sa)
+
+    def __init__(self, channels: int, *, groups: int = 64, fast: bool = True) -> None:
+        super().__init__(
+            check_int("channels", channels, low=2, owner=type(self).__name__), fast=fast
+        )
         check_int("groups", groups, low=1, owner=type(self).__name__)
         self.groups = largest_divisor(channels // 2, groups)
         self.width = channels // 2 // self.groups  # channels in each half of a group
@@ -58,48 +63,28 @@ class SA(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Gate the halves of each group, then shuffle the channels."""
-        self.check_input(x)
-        if self.channels % 2:
-            return torch.cat((self._attend(x[:, :-1]), x[:, -1:]), dim=1)
-        return self._attend(x)
+        return choose(self, x)(self, x)
 
-    def _attend(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[2:]
-        halves = x.reshape(-1, self.groups, 2, self.width, height, width)
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equations, as they are written above; of an odd width the last channel passes."""
+        whole = x.shape[1] // (2 * self.width) * (2 * self.width)
+        out = self._plain_even(x[:, :whole])
+        return torch.cat((out, x[:, whole:]), dim=1) if self.channels % 2 else out
+
+    def _plain_even(self, x: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = x.shape
+        halves = x.reshape(batch, -1, 2, self.width, height, width)
         first, second = halves[:, :, 0], halves[:, :, 1]  # (B, G, C / 2G, H, W)
         gate_c = (self.c_w * first.mean(dim=(3, 4), keepdim=True) + self.c_b).sigmoid()
-        gate_s = self._positions(second.flatten(0, 1)).sigmoid().reshape(second.shape)
-        gate_c, gate_s = gate_c.to(x.dtype), gate_s.to(x.dtype)
-        if self.groups % 2 == 0 and not recorded():  # compiled, too: out= a view is refused there
-            return self._shuffled_product((first, second), (gate_c, gate_s))
-        out = torch.stack((first * gate_c, second * gate_s), dim=2)
-        return (
-            out.reshape(-1, 2, self.groups * self.width, height, width)
-            .transpose(1, 2)
-            .flatten(1, 2)
-        )
+        normal = call_norm(self.gn, second.flatten(0, 1)).reshape(second.shape)
+        gate_s = (self.s_w * normal + self.s_b).sigmoid()
+        out = torch.stack((first * gate_c.to(x.dtype), second * gate_s.to(x.dtype)), dim=2)
+        out = out.reshape(batch, 2, channels // 2, height, width)  # its two halves, interleaved
+        return out.transpose(1, 2).flatten(1, 2)
 
-    def _shuffled_product(
-        self, halves: Sequence[torch.Tensor], gates: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
-        """Write each half's product to where the shuffle would take it, instead of stacking and
-        copying.
-
-        The shuffle turns channels (2, G / 2, half of a group, C / 2G) into (G / 2, half of a group,
-        C / 2G, 2).
-        """
-        batch, groups, width, *size = halves[0].shape
-        out = halves[0].new_empty(batch, groups // 2, 2, width, 2, *size)
-        for index, (half, gate) in enumerate(zip(halves, gates)):
-            place = out[:, :, index].permute(0, 3, 1, 2, 4, 5)
-            torch.mul(half.unflatten(1, (2, -1)), gate.unflatten(1, (2, -1)), out=place)
-        return out.flatten(1, 4)
-
-    def _positions(self, x: torch.Tensor) -> torch.Tensor:
-        """Return s_w * gn(x) + s_b as one normalisation."""
-        scale, shift = self.s_w.flatten(), self.s_b.flatten()
-        weight, bias = self.gn.weight * scale, self.gn.bias * scale + shift
-        return instance_norm(x, self.gn.num_channels, weight, bias, self.gn.eps)
+    def takes_width(self, channels: int) -> bool:
+        """Whole groups, and the last channel of an odd width."""
+        return self.any_width and channels % (2 * self.width) == self.channels % 2
 
     def shown_options(self) -> dict[str, Any]:
         """The number of groups in force."""

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from scsa_yolo.attention import plain
 from scsa_yolo.attention.base import Attention, check_choice
-from scsa_yolo.attention.gating import gated_attention, scale, trains_eagerly
+from scsa_yolo.attention.fast import cpu, direct, traced, train
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.pcsa import PCSA
 from scsa_yolo.attention.smsa import SMSA
 
@@ -40,6 +42,7 @@ class SCSA(SMSA, PCSA):
         parts: ``"both"``, or the ablations ``"spatial"`` (without PCSA) and ``"channel"`` (without
             SMSA).
         first: ``"spatial"``, or the ablation ``"channel"``: PCSA before SMSA.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -50,6 +53,8 @@ class SCSA(SMSA, PCSA):
         >>> SCSA(64)(torch.rand(2, 64, 20, 20)).shape
         torch.Size([2, 64, 20, 20])
     """
+
+    ways = Ways(direct.scsa, cpu.scsa, traced.scsa, train.scsa, trains=train.scsa_trains)
 
     def __init__(
         self,
@@ -70,8 +75,9 @@ class SCSA(SMSA, PCSA):
         shared: bool = True,
         parts: str = "both",
         first: str = "spatial",
+        fast: bool = True,
     ) -> None:
-        Attention.__init__(self, channels)
+        Attention.__init__(self, channels, fast=fast)
         self.parts = check_choice("parts", parts, PARTS, owner=type(self).__name__)
         self.first = check_choice("first", first, ORDERS, owner=type(self).__name__)
         self._init_spatial(
@@ -96,27 +102,25 @@ class SCSA(SMSA, PCSA):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply SMSA, then PCSA."""
-        self.check_input(x)
-        if self.parts != "both":
-            return self._spatial(x) if self.parts == "spatial" else self._channel(x)
-        if self.first == "channel":
-            return self._spatial(self._channel(x))
-        if (
-            trains_eagerly()
-            and isinstance(self.window, int)
-            and self.pool == "avg"
-            and not self.cover_edge
-        ):
-            learned = list(self.parameters())
-            return gated_attention(x, self._spatial_gates, self._channel_gate, self.window, learned)
-        z = self._spatial(x)
-        return scale(z, self._channel_gate(self._compress(z)))
+        return choose(self, x)(self, x)
 
-    def constants(self) -> dict[str, torch.Tensor]:
-        """Those of the halves that are there."""
-        spatial = SMSA.constants(self) if self.parts != "channel" else {}
-        channel = PCSA.constants(self) if self.parts != "spatial" else {}
-        return {**spatial, **channel}
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """Equations 1 to 13."""
+        return plain.scsa(self, x)
+
+    @property
+    def has_spatial(self) -> bool:
+        """Whether SMSA is there."""
+        return self.parts != "channel"
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether PCSA is there."""
+        return self.parts != "spatial"
+
+    def live_width(self) -> int | None:
+        """That of the half that is there."""
+        return PCSA.live_width(self) if self.has_channel else SMSA.live_width(self)
 
     def shown_options(self) -> dict[str, Any]:
         """Options of the halves that are there."""

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int
+from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
 
 
@@ -27,6 +29,7 @@ class SE(Attention):
     Args:
         channels: Width C, at least 1.
         reduction: C / m, at least 1. m is rounded down, and never below 1.
+        fast: False computes the plain equations always, as ``use_plain`` does.
 
     Shape: (B, C, H, W) to (B, C, H, W), any B, H, W of at least 1.
 
@@ -34,8 +37,10 @@ class SE(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    def __init__(self, channels: int, *, reduction: int = 16) -> None:
-        super().__init__(channels)
+    ways = Ways(direct=direct.se)
+
+    def __init__(self, channels: int, *, reduction: int = 16, fast: bool = True) -> None:
+        super().__init__(channels, fast=fast)
         self.reduction = check_int("reduction", reduction, low=1, owner=type(self).__name__)
         hidden = hidden_width(channels, reduction)
         self.fc = nn.Sequential(
@@ -47,9 +52,20 @@ class SE(Attention):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale each channel by its gate."""
-        self.check_input(x)
+        return choose(self, x)(self, x)
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The equation, as it is written above."""
+        return x * self.gate(x)
+
+    def gate(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, 1, 1)."""
         gate: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
-        return self.times(x, gate[:, :, None, None].to(x.dtype))
+        return gate[:, :, None, None].to(x.dtype)
+
+    def live_width(self) -> int | None:
+        """The bottleneck's."""
+        return getattr(self.fc[0], "in_features", None)
 
     def shown_options(self) -> dict[str, Any]:
         """The reduction."""

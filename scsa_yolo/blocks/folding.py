@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.fast.folded import watch_unit
 from scsa_yolo.blocks.slot import slotted
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -16,21 +17,23 @@ def fold(module: Module) -> Module:
     """Prepare the attention modules in ``module`` for inference, in place; the numbers stay the
     same.
 
-    What depends on weights alone is computed once. In the slot of a residual unit the map is fresh
-    from the layer before and nothing else reads it, so the attention writes its result there
-    instead of into new memory; a forward hook on that layer which keeps the map sees it gated.
-    ``train()`` and loading a state dict undo it. Ultralytics' ``fuse()`` calls this, and so do its
-    predict, val and export; for any other model call it after ``eval()``.
+    What depends on weights alone is computed once, and anew when the weights have changed. In the
+    slot of a residual unit the map is fresh from the layer before and nothing else reads it, so the
+    attention writes its result there instead of into new memory, as long as no hook on it, on the
+    unit or on a layer of the unit may have kept that map. While gradients are recorded the live
+    weights are used. ``train()`` and loading a state dict undo it. Ultralytics' ``fuse()`` calls
+    this, and so do its predict, val and export; for any other model call it after ``eval()``.
 
     Returns:
         ``module``.
     """
-    in_slots = {
-        unit.attn for _, unit in slotted(module)
-    }  # not what a blend there holds: it still needs the map
+    # not what a blend in a slot holds: it still needs the map
+    units: dict[Any, nn.Module] = {unit.attn: unit for _, unit in slotted(module)}
     for child in module.modules():
         if isinstance(child, Attention):
-            child.fold(overwrite=child in in_slots)
+            child.fold(overwrite=child in units)
+            if child.overwrites:
+                watch_unit(child, units[child])
     return module
 
 

@@ -22,6 +22,9 @@ class IdentityStart(nn.Module):
         channels: Its width C.
 
     Shape: (B, C, H, W) to (B, C, H, W).
+
+    Raises:
+        ValueError: A map of another width.
     """
 
     def __init__(self, attention: nn.Module, channels: int) -> None:
@@ -31,8 +34,14 @@ class IdentityStart(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x`` moved towards ``attention(x)`` by ``blend``."""
-        blend = self.blend.view(1, -1, 1, 1).to(x.dtype)
-        return x + blend * (self.attention(x) - x)
+        change = self.attention(x) - x  # first: the attention says what it takes
+        if not torch.jit.is_tracing() and x.shape[1] != self.blend.numel():
+            raise ValueError(
+                f"IdentityStart was built for {self.blend.numel()} channels, got a map of"
+                f" {x.shape[1]}: {tuple(x.shape)}. Build it, and the attention in it, with"
+                f" {x.shape[1]} channels."
+            )
+        return x + self.blend.view(1, -1, 1, 1).to(x.dtype) * change
 
 
 torch.serialization.add_safe_globals([IdentityStart])

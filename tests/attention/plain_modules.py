@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from scsa_yolo.attention.fca import pooling_matrix
+from scsa_yolo.attention.pooling import pooling_matrix
 
 
 def se(m: Any, x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from scsa_yolo.attention import attention_names, create_attention
-from scsa_yolo.attention.base import FOLDED, Attention
+from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.fast.mode import children_of
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -41,8 +42,12 @@ def perturbed(name: str, channels: int = 8, **options: Any) -> Attention:
     return module.eval()
 
 
-def constants(module: Attention) -> list[str]:
-    return [name for name in dict(module.named_buffers()) if name.startswith(FOLDED)]
+def constants(module: Attention) -> Any:
+    """What the module keeps; it is made by a call."""
+    with torch.no_grad():
+        module(torch.zeros(1, module.channels, 14, 14))
+    folded = children_of(module).folded
+    return folded.constants if folded else None
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -166,7 +171,7 @@ def test_copies_pickles_and_types_carry_the_constants() -> None:
             assert torch.equal(twin(x.clone()), result)
         double = copy.deepcopy(module).double()
         torch.testing.assert_close(double(x.double()).float(), result, rtol=1e-4, atol=1e-5)
-        assert {buffer.dtype for buffer in double.buffers()} == {torch.float64}
+        assert constants(double).kernel.dtype == torch.float64
 
 
 def test_folded_in_inference_mode_it_still_gives_gradients() -> None:

@@ -25,7 +25,8 @@ from scsa_yolo.attention import (
     create_attention,
 )
 from scsa_yolo.attention.base import Attention
-from scsa_yolo.attention.fca import CHOICES, pool_adaptively, pooling_matrix
+from scsa_yolo.attention.fca import CHOICES
+from scsa_yolo.attention.pooling import pool_adaptively, pooling_matrix
 
 TEN = ("SE", "ECA", "FCA", "CBAM", "CA", "SA", "EMA", "CPCA", "AFGCA", "ELA")
 NARROW = (4, 5, 6, 7, 8, 12, 16, 60, 90)

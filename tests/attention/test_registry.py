@@ -137,7 +137,7 @@ def test_unknown_name_lists_the_known(name: object, message: str) -> None:
             r"'reduction' is an option of SE, FCA, CBAM, CA, CPCA\). Its options: factor=32",
         ),
         ("SE", "nonsense", "SE has no option 'nonsense'. Its options: reduction=16"),
-        ("Identity", "factor", r"Its options: none"),
+        ("Identity", "factor", r"Its options: fast=True"),
     ],
 )
 def test_option_of_another_module(name: str, option: str, message: str) -> None:

@@ -13,6 +13,8 @@ from plain_scsa import PlainSCSA
 from torch import nn
 
 from scsa_yolo.attention import PCSA, SCSA, SMSA
+from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.plain import compress, join_heads, split_heads
 
 # name of the ablation, its options, and the parameters it adds to SCSA(16)'s 256
 ABLATIONS = [
@@ -184,7 +186,7 @@ def test_window_sees_the_edge_only_when_asked(cover: bool, seen: int) -> None:
     x = torch.randn(1, 16, 20, 20)
     changed = x.clone()
     changed[:, :, 14:, :] *= 3
-    gates = [module._channel_gate(module._compress(t)) for t in (x, changed)]
+    gates = [direct.channel_gate(module, compress(module, t)) for t in (x, changed)]
     assert torch.equal(*gates) == (seen == 14)
 
 
@@ -193,8 +195,9 @@ def test_shuffle_lets_each_head_see_every_branch() -> None:
     # whole branch
     module = PCSA(16, heads=4, shuffle=True)
     t = torch.arange(16.0).view(1, 16, 1)
-    assert module._heads(t)[0, 0, :, 0].tolist() == [0, 4, 8, 12]
-    assert torch.equal(module._join(module._heads(t)).flatten(), t.flatten())
+    heads = split_heads(module, t)
+    assert heads[0, 0, :, 0].tolist() == [0, 4, 8, 12]
+    assert torch.equal(join_heads(module, heads), t)
 
 
 @pytest.mark.parametrize(
