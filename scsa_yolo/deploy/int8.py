@@ -94,21 +94,20 @@ def unfolded(model: nn.Module) -> Iterator[None]:
     """Let the attention run as it was trained: constants anew at each call, inputs left as they
     are; afterwards what was folded is folded again.
     """
-    from scsa_yolo.attention.base import FOLDED, Attention
+    from scsa_yolo.attention.base import Attention
 
-    folded: list[tuple[Attention, bool]] = []
+    names = ("is_folded", "overwrites", "_watch")  # the last: whose map it may overwrite
+    folded: list[tuple[Attention, dict[str, Any]]] = []
     for module in model.modules():
-        if not isinstance(module, Attention):
-            continue
-        has_constants = any(name.startswith(FOLDED) for name, _ in module.named_buffers())
-        if has_constants or module.overwrites:
-            folded.append((module, bool(module.overwrites)))
+        if isinstance(module, Attention) and module.is_folded:
+            kept = {name: vars(module)[name] for name in names if name in vars(module)}
+            folded.append((module, kept))
             module.unfold()
     try:
         yield
     finally:
-        for module, overwrites in folded:
-            module.fold(overwrite=overwrites)
+        for module, kept in folded:
+            vars(module).update(kept)
 
 
 @contextlib.contextmanager
