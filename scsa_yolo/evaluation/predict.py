@@ -10,6 +10,7 @@ suppression and the mAP that Ultralytics reports are all Ultralytics'. Relied on
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,8 +65,9 @@ def load_model(model: Any) -> Any:
         except FileNotFoundError as error:
             raise EvaluationError(f"{model}: no such model") from error
         except Exception as error:
+            reason = f"{_first_line(error)}{_safe_loading()}"
             raise EvaluationError(
-                f"{model}: Ultralytics cannot load this model: {_first_line(error)}"
+                f"{model}: Ultralytics cannot load this model: {reason}"
             ) from error
     if model.task != "detect":
         raise EvaluationError(
@@ -73,6 +75,12 @@ def load_model(model: Any) -> Any:
             f"use `yolo {model.task} val`"
         )
     return model
+
+
+def _safe_loading() -> str:
+    """Say that files with code of their own are refused, where that was asked for."""
+    asked = os.environ.get("ULTRALYTICS_SAFE_LOAD", "").lower() in ("1", "true")
+    return ". ULTRALYTICS_SAFE_LOAD is set: only weights and known classes open" if asked else ""
 
 
 def digest(model: Any) -> str | None:

@@ -586,6 +586,27 @@ def test_wrong_calls_are_one_line(
     assert "Traceback" not in "".join(error)
 
 
+class Planted:
+    """What a stranger may put into a checkpoint."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("code-has-run").resolve(),)
+
+
+def test_safe_loading_runs_no_code_of_a_stranger(
+    tiny_data: Path,
+    yolo_home: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.save({"model": Planted(), "train_args": {}}, "stranger.pt")
+    monkeypatch.setenv("ULTRALYTICS_SAFE_LOAD", "1")
+    monkeypatch.setattr("ultralytics.nn.tasks.SAFE_LOAD", True)  # read once, at its import
+    assert run_command("stranger.pt", f"data={tiny_data}") == 2
+    assert "only weights and known classes open" in capsys.readouterr().err
+    assert not Path("code-has-run").exists()
+
+
 def test_a_model_that_breaks_is_one_line(
     trained: tuple[Path, Path],
     yolo_home: Any,
