@@ -42,7 +42,7 @@ def _box(number: int) -> tuple[int, int, int, int]:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text.encode())
 
 
 def _visdrone(root: Path) -> list[Path]:
