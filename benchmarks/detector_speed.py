@@ -13,8 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from scsa_yolo.benchmark.bench import bench
 from scsa_yolo.benchmark.calls import Settings
+from scsa_yolo.benchmark.measuring import bench
 from scsa_yolo.benchmark.output import table, write_json
 from scsa_yolo.benchmark.presets import PRESETS
 

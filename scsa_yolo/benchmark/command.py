@@ -5,16 +5,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsa_yolo.benchmark.presets import PRESETS, preset
+from scsa_yolo.support.arguments import (
+    STDOUT,
+    add_force,
+    add_json,
+    add_quiet,
+    give_json,
+    operands_anywhere,
+    stdout_for_json,
+)
 
 if TYPE_CHECKING:
     from scsa_yolo.benchmark.calls import Settings
 
 __all__ = ["add_arguments", "run"]
+
+INTERRUPTED = 130
+EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 _MODELS = """the first is the reference of all ratios. A model is one of: a model YAML, stock, packaged or any path
 (yolov8n, yolo11s-scsa.yaml); the same with attention in its residual units, options after colons (yolov8n+EMA,
@@ -41,13 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_conditions(parser)
     _add_timing(parser)
-    for kind, what in (
-        ("csv", "the table"),
-        ("json", "everything, each single time included"),
-        ("plot", "latency against parameters, .png"),
-    ):
+    for kind, what in (("csv", "the table"), ("plot", "the latencies as a picture, .png")):
         parser.add_argument(f"--{kind}", metavar="FILE", type=Path, help=f"write {what}")
-    parser.add_argument("--force", action="store_true", help="overwrite these files if they exist")
+    add_json(parser, "everything, each single time included,")
+    add_quiet(parser)
+    add_force(parser)
+    operands_anywhere(parser, "models")
 
 
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +124,8 @@ def _add_timing(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run ``scsa-yolo bench``; returns 0.
+    """Run ``scsa-yolo bench``; returns 0, or 130 when it was interrupted, what was measured until
+    then printed and written.
 
     Raises:
         ValueError: A model, preset, format or setting is wrong.
@@ -122,12 +135,15 @@ def run(args: argparse.Namespace) -> int:
     _check_files(args)
     with contextlib.redirect_stdout(sys.stderr):  # where Ultralytics' logger then writes
         import ultralytics.utils  # noqa: F401
-    from scsa_yolo.benchmark.bench import bench
+    from scsa_yolo.benchmark.measuring import bench
     from scsa_yolo.benchmark.output import table, write_csv, write_json, write_plot
 
-    with _progress() as say:
+    with stdout_for_json(args.json), _progress(quiet=args.quiet) as say:
         result = bench(groups, _settings(args, defaults), say=say)
-    print(table(result), flush=True)
+    if args.json == STDOUT:
+        give_json(args.json, result.to_dict())
+    else:
+        print(table(result), flush=True)
     writers: dict[str, Callable[[Any, Path], object]] = {
         "csv": write_csv,
         "json": write_json,
@@ -135,10 +151,10 @@ def run(args: argparse.Namespace) -> int:
     }
     for kind, write in writers.items():
         path = getattr(args, kind)
-        if path is not None:
+        if path is not None and path != STDOUT:
             write(result, path)
             print(f"wrote {path}", file=sys.stderr)
-    return 0
+    return INTERRUPTED if result.environment.get("interrupted") else 0
 
 
 def _groups(args: argparse.Namespace) -> tuple[list[list[str]], dict[str, Any]]:
@@ -180,7 +196,7 @@ def _settings(args: argparse.Namespace, defaults: dict[str, Any]) -> Settings:
 
 def _check_files(args: argparse.Namespace) -> None:
     """Refuse files that could not be written, before minutes of work."""
-    paths = [path for path in (args.csv, args.json, args.plot) if path is not None]
+    paths = [path for path in (args.csv, args.json, args.plot) if path not in (None, STDOUT)]
     if not paths:
         return
     from scsa_yolo.modelfiles.graft_file import refuse_existing
@@ -198,12 +214,37 @@ def _check_files(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _progress() -> Any:
-    """Yield what shows one line of progress on a terminal, and clear it in the end."""
-    if not sys.stderr.isatty():
+def _progress(*, quiet: bool) -> Any:
+    """Yield what shows one line of progress on a terminal, and clears it in the end; elsewhere a
+    line at each step, of the rounds one every ten seconds.
+    """
+    if quiet:
         yield lambda text: None
         return
+    if not sys.stderr.isatty():
+        yield _every(EVERY, time.monotonic)
+        return
+
+    def rewrite(text: str) -> None:
+        end = "" if text.startswith(("round ", "preparing ", "peak ")) else "\n"
+        print(f"\r\x1b[K{text}", end=end, file=sys.stderr, flush=True)
+
     try:
-        yield lambda text: print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        yield rewrite
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _every(seconds: float, clock: Callable[[], float]) -> Callable[[str], None]:
+    """Return what prints lines, those of rounds no more often than ``seconds`` allow."""
+    last = -seconds
+
+    def say(text: str) -> None:
+        nonlocal last
+        if text.startswith("round "):
+            if clock() - last < seconds:
+                return
+            last = clock()
+        print(text, file=sys.stderr, flush=True)
+
+    return say

@@ -5,26 +5,30 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
-import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from scsa_yolo.benchmark.bench import REFERENCE, Result, Row
+from scsa_yolo.benchmark.measuring import REFERENCE, Result, Row
 from scsa_yolo.paired.turns import TOO_NOISY
-from scsa_yolo.support.text import counted
+from scsa_yolo.support.files import replacing, write_text
+from scsa_yolo.support.files import write_json as write_json_file
+from scsa_yolo.support.naming import distinct, model_name
+from scsa_yolo.support.text import counted, csv_cell
+
+WIDTH = 100  # letters of a line of the table
+LONGEST, LEAST = 30, 12  # letters of a model's name: in plots, and in a table without room
 
 _COLUMNS = (
     "model",
     "format",
-    "median ms",
-    "p95 ms",
+    "ms",
+    "p95",
     "img/s",
     "ratio",
     "95 % of it",
-    "params M",
+    "M par.",
     "GFLOPs",
     "MB",
     "verdict",
@@ -43,19 +47,37 @@ _PACKAGES = (
 
 def table(result: Result) -> str:
     """Return the table, what it was measured on, and what was left out and why."""
-    cells = [_cells(row) for row in result.rows]
+    taken = [[len(cell) for cell in _cells(row, "")[1:]] for row in result.rows]
+    rest = sum(max(column) for column in zip(map(len, _COLUMNS[1:]), *taken))
+    room = WIDTH - rest - 2 * (len(_COLUMNS) - 1)
+    shown = short_names(result, max(room, LEAST))
+    cells = [_cells(row, shown[row.model]) for row in result.rows]
     widths = [max(len(line[i]) for line in [_COLUMNS, *cells]) for i in range(len(_COLUMNS))]
     lines = [_line(_COLUMNS, widths), "-" * (sum(widths) + 2 * (len(widths) - 1))]
     lines += [_line(line, widths) for line in cells]
     return "\n".join([*lines, "", *_conditions(result), *_noise(result), *_left_out(result)])
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    name = f"  {row.model} again" if row.control else row.model
+def short_names(result: Result, longest: int = LONGEST) -> dict[str, str]:
+    """Return what each model is called in tables and plots: its run or file, not its whole path."""
+    texts = list(dict.fromkeys(row.model for row in result.rows))
+    paths = [text for text in texts if "+" not in text or "/" in text or "\\" in text]
+    own = [result.names.get(text) or model_name(text) for text in paths]
+    named = dict(zip(paths, distinct(own, paths)))
+    return {text: _cut(named.get(text, text), longest) for text in texts}
+
+
+def _cut(name: str, longest: int) -> str:
+    """Keep the end of a long name, which tells models apart."""
+    return name if len(name) <= longest else f"...{name[3 - longest :]}"
+
+
+def _cells(row: Row, name: str) -> tuple[str, ...]:
+    name = "  again" if row.control else name  # below what it is
     ratio = (
         ("1", "")
         if row.verdict == REFERENCE
-        else (f"{row.ratio:.3f}", f"{row.low:.3f} to {row.high:.3f}")
+        else (f"{row.ratio:.3f}", f"{row.low:.3f}-{row.high:.3f}")
     )
     times = (f"{row.median_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.images_per_s:.1f}", *ratio)
     if row.control:
@@ -81,10 +103,10 @@ def _cores(where: dict[str, Any]) -> str:
 def _conditions(result: Result) -> list[str]:
     settings, where = result.settings, result.environment
     rounds = len(result.rows[0].times_ms)
-    how = (
-        f"{settings['imgsz']} px, batch {settings['batch']}, {settings['precision']}, {rounds}"
-        " rounds"
-    )
+    how = f"{settings['imgsz']} px, batch {settings['batch']}, {settings['precision']}"
+    how += f", {counted(rounds, 'round')}"
+    if where.get("interrupted"):
+        how += f" of {settings['rounds']}, then interrupted"
     flags = [name.replace("_", "-") for name in ("compile", "channels_last") if settings[name]]
     flags += [] if settings["fuse"] else ["not fused"]
     hardware = f"{where['gpu'] or where['processor']}, {_cores(where)}"
@@ -139,8 +161,8 @@ def write_csv(result: Result, path: Path) -> None:
     writer.writerow([*own, *common])
     for row in result.rows:
         values = [*(getattr(row, name) for name in own), *common.values()]
-        writer.writerow("" if value is None else value for value in values)
-    _at_once(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+        writer.writerow(csv_cell(value) for value in values)
+    write_text(path, text.getvalue())
 
 
 def write_json(result: Result, path: Path, *, times: bool = True) -> None:
@@ -149,8 +171,7 @@ def write_json(result: Result, path: Path, *, times: bool = True) -> None:
     if not times:
         for row in content["rows"]:
             del row["times_ms"]
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    _at_once(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json_file(path, content, indent=1)
 
 
 def check_plot(path: Path) -> None:
@@ -166,97 +187,45 @@ def check_plot(path: Path) -> None:
 
 
 def write_plot(result: Result, path: Path) -> None:
-    """Draw latency against parameters: a point at the median with a whisker to the 95th percentile.
-
-    Lines lead from each reference to the models that are measured against it.
-
-    Raises:
-        ValueError: No row has parameters (all are files that were given).
+    """Draw a line for each model and format: a point at the median, a whisker to the 95th
+    percentile, the faster ones first; parameters stand behind the name where they are known.
     """
-    rows = [row for row in result.rows if row.parameters is not None and not row.control]
-    if not rows:
-        raise ValueError("no plot: the parameters of exported files are not known")
+    rows = sorted((row for row in result.rows if not row.control), key=lambda row: row.median_ms)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 1.4 + 0.34 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    _draw_points(axes, rows)
+    _draw_points(axes, rows, short_names(result))
     settings, where = result.settings, result.environment
     machine = f"{where['gpu'] or where['processor']}, {counted(where['threads'], 'thread')}"
     axes.set_title(
         f"{settings['imgsz']} px, batch {settings['batch']}, {settings['precision']}; {machine}",
         size=10,
     )
-    axes.set_xlabel("parameters, millions")
-    axes.set_ylabel("latency of a batch, ms: median, whisker to the 95th percentile")
-    axes.margins(x=0.2, y=0.2)
-    axes.set_ylim(bottom=0)
-    _label(axes, {row.model: _point(row) for row in sorted(rows, key=lambda row: row.median_ms)})
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_xlabel("latency of a batch, ms: median, whisker to the 95th percentile")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3, axis="x")
+    if len({row.format for row in rows}) > 1:
+        axes.legend(frameon=False, fontsize=8)
     if any(row.verdict == TOO_NOISY for row in result.rows):
-        axes.text(
-            0.01,
-            0.01,
-            "the machine was too noisy to tell",
-            transform=axes.transAxes,
-            color="C3",
-            fontsize=8,
-        )
-    _at_once(path, lambda temporary: figure.savefig(temporary, dpi=130, format="png"))
+        axes.set_xlabel(f"{axes.get_xlabel()}\nthe machine was too noisy to tell", color="C3")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
 
 
-def _draw_points(axes: Any, rows: Sequence[Row]) -> None:
-    """Draw lines from references, and a colour for each format."""
-    points = {row.name: _point(row) for row in rows}
-    for row in rows:
-        if row.reference in points and row.reference != row.name:
-            axes.plot(
-                *zip(points[row.reference], points[row.name]), color="0.8", linewidth=1, zorder=1
-            )
+def _draw_points(axes: Any, rows: Sequence[Row], names: dict[str, str]) -> None:
+    """Draw the rows from top to bottom, in a colour for each format."""
     formats = list(dict.fromkeys(row.format for row in rows))
     for number, format in enumerate(formats):
-        of_it = [row for row in rows if row.format == format]
-        x, y = zip(*(_point(row) for row in of_it))
-        above = [max(0.0, row.p95_ms - row.median_ms) for row in of_it]
-        whiskers = [[0.0] * len(of_it), above]
-        axes.errorbar(
-            x, y, yerr=whiskers, fmt="o", capsize=3, color=f"C{number}", label=format, zorder=2
-        )
+        places = [place for place, row in enumerate(rows) if row.format == format]
+        middle = [rows[place].median_ms for place in places]
+        above = [max(0.0, rows[place].p95_ms - rows[place].median_ms) for place in places]
+        whiskers = [[0.0] * len(places), above]
+        color = f"C{number}"
+        axes.errorbar(middle, places, xerr=whiskers, fmt="o", capsize=3, color=color, label=format)
+    axes.set_yticks(range(len(rows)), [_label(row, names[row.model]) for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def _point(row: Row) -> tuple[float, float]:
-    return (row.parameters or 0) / 1e6, row.median_ms
-
-
-def _label(axes: Any, points: dict[str, tuple[float, float]]) -> None:
-    """Write names beside points, those that would cover another one higher up."""
-    height, letter = 0.045, 0.0135  # of a line and of a letter, as shares of the axes
-    taken: list[tuple[float, float, float]] = []
-    for name, point in points.items():
-        x, y = axes.transAxes.inverted().transform(axes.transData.transform(point))
-        left, low, right = x + 0.02, y + 0.01, x + 0.02 + letter * len(name)
-        while any(
-            left < end and start < right and abs(low - other) < height
-            for start, end, other in taken
-        ):
-            low += height
-        taken.append((left, right, low))
-        axes.annotate(
-            name,
-            point,
-            (left, low),
-            textcoords="axes fraction",
-            fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.6},
-        )
-
-
-def _at_once(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside ``path`` and put it in its place when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _label(row: Row, name: str) -> str:
+    return name if row.parameters is None else f"{name}, {row.parameters / 1e6:.2f} M"

@@ -40,6 +40,7 @@ class Ready:
         gflops: The same.
         memory: Peak in bytes.
         control: Whether this is a reference built again.
+        attention: Names of the attention modules inside, each once.
     """
 
     contestant: Contestant
@@ -51,6 +52,7 @@ class Ready:
     gflops: float | None = None
     memory: int | None = None
     control: bool = False
+    attention: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -121,12 +123,14 @@ def prepare(
         built, fuse=settings.fuse
     )  # after the exports, which start from the whole network
     counted = _cost(network, contestant, settings.imgsz)
+    inside = _attention_in(network)
     makers["pytorch"] = partial(_from_network, contestant, group, network, settings)
     ready = []
     for format in (format for format in formats if format in makers):
         made = _guarded(makers[format], name_of(text, format), left_out)
         if made:
             made.parameters, made.gflops = counted
+            made.attention = inside
             ready.append(made)
     return ready
 
@@ -207,6 +211,13 @@ def _from_file(
     call = file_call(file, settings)
     call()
     return Ready(contestant, format, group, call, file)
+
+
+def _attention_in(network: nn.Module) -> tuple[str, ...]:
+    from scsa_yolo.host.transfer import attention_modules
+
+    kinds = [type(module).__name__ for module in attention_modules(network).values()]
+    return tuple(dict.fromkeys(kinds))
 
 
 def _cost(network: nn.Module, contestant: Contestant, imgsz: int) -> tuple[int, float | None]:

@@ -18,14 +18,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scsa_yolo.deploy.formats import FORMATS
 from scsa_yolo.deploy.runtimes import reason
 
-__all__ = ["ExportError", "Exported", "export", "open_model", "quiet"]
+__all__ = ["ExportError", "Exported", "export", "open_model", "place_of", "put", "quiet"]
 
 
 class ExportError(ValueError):
@@ -111,7 +111,7 @@ def export(
     """
     _require(format, _precision(settings.get("quantize")))
     source = Path(str(opened.ckpt_path or opened.model_name))
-    folder = folder or (source.parent if opened.ckpt_path else Path())
+    folder = folder or place_of(opened)
     begin, log = time.perf_counter(), _Warnings()
     seen: dict[str, _Seen] = {}
     with tempfile.TemporaryDirectory(prefix=".scsa-yolo-", dir=folder) as name:
@@ -138,6 +138,18 @@ def export(
         seconds=time.perf_counter() - begin,
         warnings=log.lines,
     )
+
+
+def place_of(opened: Any) -> Path:
+    """Return where exports of a model go by default: beside its checkpoint."""
+    return Path(str(opened.ckpt_path)).parent if opened.ckpt_path else Path()
+
+
+def put(made: Exported, place: Path, folder: Path) -> Exported:
+    """Move an export from the folder ``place``, where it was proven, into ``folder``."""
+    inside = made.path.resolve().relative_to(place.resolve()).parts
+    final = _put(place / inside[0], folder / inside[0])
+    return replace(made, path=final.joinpath(*inside[1:]))
 
 
 @dataclass

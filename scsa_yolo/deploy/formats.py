@@ -5,8 +5,9 @@ does not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["FORMATS", "SUPPORT", "Format", "Support", "support_table"]
+__all__ = ["FORMATS", "LIMITS", "SUPPORT", "Format", "Support", "limits", "support_table"]
 
 EXTRA = "pip install 'scsa-yolo[export]'"
 
@@ -41,10 +42,28 @@ FORMATS: dict[str, Format] = {
     "coreml": Format(
         "CoreML", ("coremltools",), "pip install coremltools", here="CoreML runs on macOS only"
     ),
+    "mnn": Format("MNN", ("onnx", "MNN"), "pip install MNN onnx onnxslim"),
     "litert": Format(
         "LiteRT", ("litert_torch", "ai_edge_litert"), "pip install litert-torch ai-edge-litert"
     ),
 }
+
+
+# What is known not to work of a module in a format, whatever the model; said before the export.
+LIMITS: dict[tuple[str, str], str] = {
+    ("ncnn", "SA"): (
+        "SA does not run in NCNN: it splits channels into groups along the batch, and NCNN has no"
+        " batch axis. Choose another format or module"
+    ),
+}
+
+
+def limits(format: str, model: Any) -> list[str]:
+    """Return what is known not to work of a model's attention modules in a format."""
+    from scsa_yolo.host.transfer import attention_modules
+
+    kinds = {type(module).__name__ for module in attention_modules(model).values()}
+    return [told for (name, kind), told in LIMITS.items() if name == format and kind in kinds]
 
 
 @dataclass(frozen=True)
@@ -147,6 +166,7 @@ SUPPORT: tuple[Support, ...] = (
         f"ncnn 1.0.20261020, pnnx 20260526: 7e-5 of the scale; {_WITH}",
         date=_DAY,
     ),
+    Support("ncnn", "SA", False, reason=LIMITS["ncnn", "SA"]),
     Support(
         "litert",
         "static",

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["find_images", "network_input", "read_images"]
+from scsa_yolo.support.text import counted
+
+__all__ = ["choose_images", "find_images", "network_input", "pictures_of", "read_images"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 MOST = 16  # pictures of a folder; more say nothing new about a graph
@@ -36,6 +38,46 @@ def find_images(places: Sequence[str | Path] = ()) -> list[Path]:
         else:
             raise FileNotFoundError(f"{place}: no such picture or folder")
     return found
+
+
+def pictures_of(data: str, split: str = "val") -> list[Path]:
+    """Return some pictures of a data set, evenly spread; none where it is not on this machine."""
+    from scsa_yolo.datasets.layout.dataset import load_layout
+
+    try:
+        listed = [path for path in load_layout(data).images(split) if path.is_file()]
+    except (ValueError, OSError):  # the data set of another machine
+        return []
+    step = max(1, -(-len(listed) // MOST))
+    return listed[::step]
+
+
+def choose_images(
+    places: Sequence[str | Path], data: Sequence[str | None]
+) -> tuple[list[Path], str]:
+    """Return the pictures that a proof is made on, and one line that says which they are.
+
+    Args:
+        places: Files and folders as typed.
+        data: Data YAMLs, the first that is here serves: its validation pictures are what the model
+            is for.
+
+    Raises:
+        FileNotFoundError: As :func:`find_images`.
+    """
+    if places:
+        paths = find_images(places)
+        return paths, f"{counted(len(paths), 'picture')}, as typed"
+    known = [name for name in data if name]
+    for name in known:
+        if paths := pictures_of(name):
+            return paths, f"{counted(len(paths), 'picture')} of the split val of {name}"
+    paths = find_images()
+    why = f"the data set {known[-1]} is not here" if known else "the model names no data set"
+    return paths, (
+        f"the {counted(len(paths), 'picture')} that Ultralytics ships, since {why}; its own say"
+        " more: --images FOLDER"
+    )
 
 
 def read_images(paths: Sequence[Path]) -> list[np.ndarray]:

@@ -1,23 +1,16 @@
-"""Is an exported model the model? Raw outputs, final boxes and mAP, each compared with PyTorch's.
+"""Is an exported model the model? What each precision may change, and what is beyond it.
 
-Outputs mix pixels, scores and class numbers, and an error of 0.5 is nothing in a box and all in a
-score. So every kind
-of column has a scale of its own: the largest value of that kind in PyTorch's output, for scores at
-least a hundredth, below which none is used and runtimes' sigmoids are exact to 1e-7 only. Errors
-are shares of it.
-
-Graphs that pick the best rows themselves (RT-DETR's queries, top-k heads, embedded NMS) give rows
-whose order rounding may change, and at the cut one row may replace another. There each row is
-compared with its nearest, and a hundredth of the rows may have no counterpart; where the score that
-they are cut by is known, a tenth of those that lie at the cut.
+Raw outputs are compared in :mod:`scsa_yolo.deploy.raw_parity`, final boxes in
+:mod:`scsa_yolo.deploy.box_parity`; both names are here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from scsa_yolo.deploy.box_parity import Boxes, BoxParity, compare_boxes
+from scsa_yolo.deploy.raw_parity import SCORE_FLOOR, Layout, RawParity, compare_raw, worse
 
 __all__ = [
     "SCORE_FLOOR",
@@ -30,11 +23,11 @@ __all__ = [
     "compare_boxes",
     "compare_raw",
     "failures",
+    "worse",
 ]
 
-SCORE_FLOOR = 0.01  # scale of scores at least
-STRAY_ROWS = 0.01  # share of selected rows that may have no counterpart
-STRAY_AT_CUT = 0.1  # the same, of rows whose score is that of the last row
+SHARE_OF_MAP = 0.25  # of a weak model's own mAP: 3 points mean nothing where it has 4
+LEAST_OF_MAP = 0.3  # points that may be lost however weak it is
 
 
 @dataclass(frozen=True)
@@ -44,260 +37,77 @@ class Tolerance:
     Attributes:
         raw_max: Largest error of raw outputs, as a share of their scale; None: does not count.
         raw_mean: Mean error of raw outputs, as a share of their scale; None: does not count.
-        raw_always: Whether raw outputs count even where boxes or an mAP are there to decide.
+        raw_always: Whether these two count even where boxes or an mAP are there to decide.
+        column: Mean error of the worst column, as a share of its usual value; always counts.
+        top: Mean error of the largest scores, as a share of them; always counts.
+        alike: Least correlation of a kind of values with PyTorch's; always counts.
+        flips: Share of class numbers of a map that may differ; always counts.
         lost: Share of boxes that may have no counterpart of their class with an IoU of 0.5.
-        score: Largest change of a score; boxes this near to the threshold need no counterpart.
+        iou: Least mean IoU of the boxes that have one.
+        score: Largest change of a score, as a share of the largest score; boxes this near to the
+            threshold need no counterpart.
         map50: Points of mAP50 that may be lost.
+        map: Points of mAP50-95 that may be lost.
     """
 
     raw_max: float | None
     raw_mean: float | None
     raw_always: bool
+    column: float
+    top: float
+    alike: float
+    flips: float
     lost: float
+    iou: float
     score: float
     map50: float
+    map: float
 
 
 TOLERANCES: dict[str, Tolerance] = {
     "float32": Tolerance(
-        raw_max=1e-3, raw_mean=None, raw_always=True, lost=0.005, score=0.005, map50=0.1
+        raw_max=1e-3,
+        raw_mean=None,
+        raw_always=True,
+        column=1e-2,
+        top=1e-2,
+        alike=0.999,
+        flips=1e-3,
+        lost=0.005,
+        iou=0.99,
+        score=0.005,
+        map50=0.1,
+        map=0.1,
     ),
     "float16": Tolerance(
-        raw_max=3e-2, raw_mean=None, raw_always=False, lost=0.02, score=0.05, map50=0.3
+        raw_max=3e-2,
+        raw_mean=None,
+        raw_always=False,
+        column=5e-2,
+        top=5e-2,
+        alike=0.99,
+        flips=2e-2,
+        lost=0.02,
+        iou=0.95,
+        score=0.05,
+        map50=0.3,
+        map=0.3,
     ),
     "int8": Tolerance(
-        raw_max=None, raw_mean=5e-2, raw_always=False, lost=0.2, score=0.2, map50=3.0
+        raw_max=None,
+        raw_mean=5e-2,
+        raw_always=True,
+        column=0.25,
+        top=0.35,
+        alike=0.8,
+        flips=0.2,
+        lost=0.2,
+        iou=0.8,
+        score=0.2,
+        map50=3.0,
+        map=3.0,
     ),
 }
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a detector's first output is laid out.
-
-    Attributes:
-        axis: The axis of the columns: 1 of (B, 4 + classes, N), 2 of (B, N, ...); None: an output
-            of one kind.
-        kinds: Where a kind of columns ends, such as (4,) for boxes, then scores.
-        selected: Whether the graph has chosen the rows.
-        score: The column of the score that the rows were chosen by, if it is among the columns.
-    """
-
-    axis: int | None = None
-    kinds: tuple[int, ...] = ()
-    selected: bool = False
-    score: int | None = None
-
-
-@dataclass(frozen=True)
-class RawParity:
-    """Raw outputs compared.
-
-    Attributes:
-        shapes: Of PyTorch's outputs.
-        max_abs: Largest difference, in the outputs' units.
-        mean_abs: Mean difference, in the outputs' units.
-        max_rel: Largest difference as a share of the scale of its kind.
-        mean_rel: Mean of these shares.
-        stray: Selected rows without a counterpart, as a share; they are in no figure above.
-        problem: Why outputs could not be compared, or "".
-    """
-
-    shapes: tuple[tuple[int, ...], ...] = ()
-    max_abs: float = 0.0
-    mean_abs: float = 0.0
-    max_rel: float = 0.0
-    mean_rel: float = 0.0
-    stray: float = 0.0
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """Final boxes of one picture: corners (N, 4) in its pixels, scores (N,) and class numbers
-    (N,).
-    """
-
-    xyxy: np.ndarray
-    scores: np.ndarray
-    classes: np.ndarray
-
-
-@dataclass(frozen=True)
-class BoxParity:
-    """Final boxes compared, over all pictures.
-
-    Attributes:
-        pytorch: Boxes that PyTorch found.
-        exported: Boxes that the exported model found.
-        matched50: Pairs of one class with an IoU of at least 0.5.
-        matched95: Of them, those with at least 0.95.
-        lost: Boxes of either without a counterpart, though their score is clear of the threshold.
-        score: Largest difference of scores in a pair.
-        shift: Largest distance that a corner's coordinate moved in a pair, in pixels of the
-            picture.
-    """
-
-    pytorch: int = 0
-    exported: int = 0
-    matched50: int = 0
-    matched95: int = 0
-    lost: int = 0
-    score: float = 0.0
-    shift: float = 0.0
-
-    @property
-    def empty(self) -> bool:
-        """Neither found anything: the comparison shows nothing."""
-        return not (self.pytorch or self.exported)
-
-
-def compare_raw(
-    expected: Sequence[np.ndarray], got: Sequence[np.ndarray], layout: Layout
-) -> RawParity:
-    """Compare the outputs of a graph with PyTorch's; ``layout`` is that of the first."""
-    shapes = tuple(tuple(int(side) for side in part.shape) for part in expected)
-    if len(got) < len(expected):
-        return RawParity(shapes, problem=f"{len(got)} outputs in the place of {len(expected)}")
-    parts, stray = [], 0.0
-    for index, (wanted, found) in enumerate(zip(expected, got)):
-        if wanted.shape != found.shape:
-            return RawParity(
-                shapes,
-                problem=f"output {index} has the shape {found.shape}, PyTorch's has {wanted.shape}",
-            )
-        if not np.isfinite(found).all() and np.isfinite(wanted).all():
-            return RawParity(shapes, problem=f"output {index} holds values that are no numbers")
-        here = layout if index == 0 else Layout()
-        error, scale, strays = _errors(wanted.astype(np.float64), found.astype(np.float64), here)
-        parts.append((error.ravel(), (error / scale).ravel()))
-        stray = max(stray, strays)
-    absolute = np.concatenate([part[0] for part in parts])
-    relative = np.concatenate([part[1] for part in parts])
-    if not len(absolute):
-        return RawParity(shapes, stray=stray)
-    return RawParity(
-        shapes,
-        max_abs=float(absolute.max()),
-        mean_abs=float(absolute.mean()),
-        max_rel=float(relative.max()),
-        mean_rel=float(relative.mean()),
-        stray=stray,
-    )
-
-
-def _errors(
-    wanted: np.ndarray, found: np.ndarray, layout: Layout
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return differences, scales that broadcast with them, and the share of rows without a
-    counterpart.
-    """
-    if layout.axis is None:
-        return np.abs(wanted - found), np.array(_peak(wanted)), 0.0
-    wanted, found = np.moveaxis(wanted, layout.axis, -1), np.moveaxis(found, layout.axis, -1)
-    scale = np.empty(wanted.shape[-1])
-    for number, kind in enumerate(np.split(np.arange(wanted.shape[-1]), layout.kinds)):
-        scale[kind] = max(_peak(wanted[..., kind]), SCORE_FLOOR if number else 0.0)
-    if not layout.selected:
-        return np.abs(wanted - found), scale, 0.0
-    pairs = [_nearest(a, b, scale, layout.score) for a, b in zip(wanted, found)]
-    return np.concatenate([error for error, _ in pairs]), scale, max(share for _, share in pairs)
-
-
-def _peak(values: np.ndarray) -> float:
-    peak = float(np.abs(values).max(initial=0.0))
-    return peak if np.isfinite(peak) and peak > 0 else 1.0
-
-
-def _nearest(
-    wanted: np.ndarray, found: np.ndarray, scale: np.ndarray, score: int | None
-) -> tuple[np.ndarray, float]:
-    """Compare each row with its nearest on the other side, and leave out strays: the farthest, as
-    many as may be.
-
-    A row is a stray only where its distance is beyond float32's tolerance.
-    """
-    limit = TOLERANCES["float32"].raw_max or 0.0
-    distance = np.zeros((len(wanted), len(found)))
-    for column in range(
-        wanted.shape[1]
-    ):  # one at a time: rows x rows x 84 columns would fill the memory
-        np.maximum(
-            distance,
-            np.abs(wanted[:, column, None] - found[None, :, column]) / scale[column],
-            out=distance,
-        )
-    ahead, back = distance.argmin(axis=1), distance.argmin(axis=0)
-    errors = np.concatenate([np.abs(wanted - found[ahead]), np.abs(wanted[back] - found)])
-    worst = np.concatenate([distance.min(axis=1), distance.min(axis=0)])
-    at_cut = np.zeros(len(worst), bool)
-    if score is not None:
-        sides = [
-            rows[:, score] <= rows[:, score].min() + limit * scale[score]
-            for rows in (wanted, found)
-        ]
-        at_cut = np.concatenate(sides)
-    stray = np.zeros(len(worst), bool)
-    for rows, share in ((at_cut, STRAY_AT_CUT), (~at_cut, STRAY_ROWS)):
-        far = np.flatnonzero(rows & (worst > limit))
-        stray[far[np.argsort(worst[far])[::-1][: int(share * len(worst))]]] = True
-    return errors[~stray], float(stray.mean())
-
-
-def compare_boxes(
-    expected: Sequence[Boxes],
-    got: Sequence[Boxes],
-    *,
-    threshold: float,
-    slack: float,
-    most: int = 300,
-) -> BoxParity:
-    """Match final boxes picture by picture: pairs of one class, the largest IoU first.
-
-    Args:
-        expected: PyTorch's boxes of each picture.
-        got: Those of the exported model.
-        threshold: The least score that was asked for.
-        slack: A box this near above the threshold need not have a counterpart.
-        most: The largest number of boxes of a picture; where it is reached, the last score is the
-            threshold.
-    """
-    totals, score, shift = np.zeros(5, dtype=int), 0.0, 0.0
-    for a, b in zip(expected, got, strict=True):
-        pairs = _pairs(a, b)
-        alone = np.ones(len(a.scores), bool), np.ones(len(b.scores), bool)
-        for i, j, overlap in pairs:
-            alone[0][i] = alone[1][j] = False
-            score = max(score, abs(float(a.scores[i] - b.scores[j])))
-            shift = max(shift, float(np.abs(a.xyxy[i] - b.xyxy[j]).max()))
-            totals[3] += overlap >= 0.95
-        cuts = [
-            threshold,
-            *(float(side.scores.min()) for side in (a, b) if len(side.scores) >= most > 0),
-        ]
-        lost = sum(
-            int((rest & (side.scores > max(cuts) + slack)).sum())
-            for rest, side in zip(alone, (a, b))
-        )
-        totals += (len(a.scores), len(b.scores), len(pairs), 0, lost)
-    pytorch, exported, matched50, matched95, lost = (int(total) for total in totals)
-    return BoxParity(pytorch, exported, matched50, matched95, lost, score, shift)
-
-
-def _pairs(a: Boxes, b: Boxes) -> list[tuple[int, int, float]]:
-    """Return pairs (index, index, IoU) of boxes of one class that overlap by at least half."""
-    low = np.maximum(a.xyxy[:, None, :2], b.xyxy[None, :, :2])
-    high = np.minimum(a.xyxy[:, None, 2:], b.xyxy[None, :, 2:])
-    common = (high - low).clip(0).prod(axis=2)
-    area_a, area_b = ((side.xyxy[:, 2:] - side.xyxy[:, :2]).clip(0).prod(axis=1) for side in (a, b))
-    iou = common / np.maximum(area_a[:, None] + area_b[None] - common, 1e-9)
-    iou[a.classes[:, None] != b.classes[None]] = 0
-    pairs = []
-    while iou.size and iou.max() >= 0.5:
-        i, j = np.unravel_index(int(iou.argmax()), iou.shape)
-        pairs.append((int(i), int(j), float(iou[i, j])))
-        iou[i, :], iou[:, j] = 0, 0
-    return pairs
 
 
 def failures(
@@ -307,6 +117,7 @@ def failures(
     map50_change: float | None,
     *,
     judged: str | None = None,
+    changes: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[str]:
     """Return what is beyond the tolerance of the precision, one line each; none: parity holds.
 
@@ -316,27 +127,64 @@ def failures(
         boxes: Final boxes, None if they were not compared.
         judged: The precision whose tolerance boxes and mAP are held to; default: ``precision``.
         map50_change: The exported model's mAP50 minus PyTorch's, in points; None if there is no
-            data set.
+            data set, or ``changes`` says it.
+        changes: Metrics by name, such as ``"mAP50-95"``: PyTorch's value in percent, and the
+            exported model's minus it.
     """
-    allowed, found = TOLERANCES[precision], [part.problem for part in raw if part.problem]
-    decided = map50_change is not None or (boxes is not None and not boxes.empty)
-    if allowed.raw_always or not decided:
-        for name, limit in (("max", allowed.raw_max), ("mean", allowed.raw_mean)):
-            worst = max((getattr(part, f"{name}_rel") for part in raw), default=0.0)
-            if limit is not None and worst > limit:
-                found.append(
-                    f"raw outputs differ by {worst:.1e} of their scale ({name}), allowed"
-                    f" {limit:.0e}"
-                )
+    decided = bool(changes) or map50_change is not None or (boxes is not None and not boxes.empty)
+    found = [part.problem for part in raw if part.problem]
+    found += _raw_failures(TOLERANCES[precision], raw, decided)
     allowed = TOLERANCES[judged or precision]
     if boxes is not None and not boxes.empty:
-        share = boxes.lost / max(boxes.pytorch, boxes.exported)
-        if share > allowed.lost:
-            found.append(
-                f"{boxes.lost} boxes have no counterpart ({share:.1%}), allowed {allowed.lost:.0%}"
-            )
-        if boxes.score > allowed.score:
-            found.append(f"a score changed by {boxes.score:.3f}, allowed {allowed.score}")
+        found += _box_failures(allowed, boxes)
     if map50_change is not None and map50_change < -allowed.map50:
         found.append(f"mAP50 fell by {-map50_change:.2f} points, allowed {allowed.map50}")
+    for name, (before, change) in (changes or {}).items():
+        points = allowed.map if "95" in name else allowed.map50
+        limit = min(points, max(LEAST_OF_MAP, SHARE_OF_MAP * before))
+        if change < -limit:
+            found.append(
+                f"{name} fell by {-change:.2f} points of {before:.2f}, allowed {limit:.2g}"
+            )
+    return found
+
+
+def _raw_failures(allowed: Tolerance, raw: Sequence[RawParity], decided: bool) -> list[str]:
+    limits = [
+        ("column", allowed.column, "the worst column, as a mean share of its usual value"),
+        ("top", allowed.top, "the largest scores, as a mean share of them"),
+        ("flips", allowed.flips, "class numbers of the map, as a share"),
+    ]
+    if allowed.raw_max is not None and (allowed.raw_always or not decided):
+        limits.insert(0, ("max_rel", allowed.raw_max, "their scale (max)"))
+    if allowed.raw_mean is not None and (allowed.raw_always or not decided):
+        limits.insert(0, ("mean_rel", allowed.raw_mean, "their scale (mean)"))
+    for name, limit, what in limits:
+        worst = max((getattr(part, name) for part in raw), default=0.0)
+        if worst > limit:  # one line is enough: the first figure says what the others repeat
+            joined = "of" if name.endswith("_rel") else "in"
+            return [f"raw outputs differ by {worst:.1e} {joined} {what}, allowed {limit:.0e}"]
+    alike = min((part.alike for part in raw), default=1.0)
+    if alike < allowed.alike:
+        return [
+            f"raw outputs differ in their pattern: correlation {alike:.3f}, at least"
+            f" {allowed.alike} is due"
+        ]
+    return []
+
+
+def _box_failures(allowed: Tolerance, boxes: BoxParity) -> list[str]:
+    found = []
+    if boxes.pytorch and not boxes.matched50:
+        found.append(f"none of PyTorch's {boxes.pytorch} boxes was found again")
+    elif boxes.lost_share > allowed.lost:
+        share = f"{boxes.lost_share:.1%}"
+        found.append(
+            f"{boxes.lost} boxes have no counterpart ({share}), allowed {allowed.lost:.1%}"
+        )
+    if boxes.iou < allowed.iou:
+        found.append(f"boxes overlap by {boxes.iou:.3f} in the mean, at least {allowed.iou} is due")
+    if boxes.score > allowed.score * boxes.top:
+        limit = allowed.score * boxes.top
+        found.append(f"a score changed by {boxes.score:.3f}, allowed {limit:.2g}")
     return found

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
-import tempfile
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import Any
 from scsa_yolo.deploy.export import Exported
 from scsa_yolo.deploy.parity import TOLERANCES
 from scsa_yolo.deploy.proof import Proof
+from scsa_yolo.support.files import write_json
 
 __all__ = ["HEADER", "details", "line", "record", "report_path", "write"]
 
-VERSION = 1  # of the JSON's layout
+VERSION = 2  # of the JSON's layout; 2: map by name of the metric, unseen, more raw figures
 PACKAGES = (
     "scsa-yolo",
     "ultralytics",
@@ -34,17 +33,16 @@ PACKAGES = (
 )
 _COLUMNS = (
     ("format", 12),
-    ("precision", 10),
-    ("input", 15),
-    ("raw max", 9),
-    ("raw mean", 10),
-    ("boxes", 11),
+    ("types", 8),
+    ("input", 13),
+    ("raw max", 8),
+    ("boxes", 8),
     ("shift px", 9),
     ("mAP50", 7),
-    ("PyTorch", 9),
-    ("exported", 10),
+    ("torch ms", 9),
+    ("file ms", 8),
     ("MB", 6),
-)
+)  # with the verdict 100 letters
 HEADER = "".join(
     f"{name:<{width}}" if i < 3 else f"{name:>{width}}" for i, (name, width) in enumerate(_COLUMNS)
 )
@@ -56,17 +54,17 @@ def line(made: Exported, proof: Proof) -> str:
     raw, boxes, time = list(proof.raw.values()), proof.boxes, proof.latency
     shape = "x".join(map(str, made.shape)) + ("+" if made.dynamic else "")
     broken = any(part.problem for part in raw)
+    change = (proof.map_change or {}).get("mAP50")
     cells = [
         made.format,
         made.precision,
         shape,
         _power(None if broken or not raw else max(part.max_rel for part in raw)),
-        _power(None if broken or not raw else max(part.mean_rel for part in raw)),
         "-" if boxes is None else "none" if boxes.empty else f"{boxes.matched50}/{boxes.pytorch}",
         "-" if boxes is None or boxes.empty else f"{boxes.shift:.2f}",
-        "-" if proof.map_change is None else f"{proof.map_change['map50']:+.2f}",
-        "-" if time is None else f"{time['pytorch_ms']:.1f} ms",
-        "-" if time is None else f"{time['exported_ms']:.1f} ms",
+        "-" if change is None else f"{change['change']:+.2f}",
+        "-" if time is None else f"{time['pytorch_ms']:.1f}",
+        "-" if time is None else f"{time['exported_ms']:.1f}",
         f"{size_of(made.path) / 1e6:.1f}",
     ]
     widths = [width for _, width in _COLUMNS]
@@ -79,11 +77,13 @@ def line(made: Exported, proof: Proof) -> str:
 
 def details(made: Exported, proof: Proof) -> list[str]:
     """Return lines below the table: why a verdict is what it is, and what a reader should know."""
-    lines = [
-        f"{made.format}: {text}"
-        for text in (*proof.failed, *([proof.not_run] if proof.not_run else []))
-    ]
-    return lines + [f"{made.format}: note: {text}" for text in (*proof.notes, *made.warnings)]
+    why = [*proof.failed, *([proof.not_run] if proof.not_run else [])]
+    why += [f"not proven: {text}" for text in proof.unseen]
+    for name, values in (proof.map_change or {}).items():
+        told = f"{values['pytorch']:.2f} in PyTorch, {values['exported']:.2f} exported"
+        why.append(f"{name}: {told} ({values['change']:+.2f})")
+    notes = [f"note: {text}" for text in (*proof.notes, *made.warnings)]
+    return [f"{made.format}: {text}" for text in (*why, *notes)]
 
 
 def report_path(made: Exported) -> Path:
@@ -131,6 +131,7 @@ def record(
         "latency": proof.latency,
         "verdict": proof.verdict,
         "failed": proof.failed,
+        "unseen": proof.unseen,
         "not_run": proof.not_run,
         "notes": [*proof.notes, *made.warnings],
         "versions": _versions(),
@@ -144,15 +145,7 @@ def record(
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write the JSON; an earlier one is there until the new one is whole."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_json(path, content, indent=2)
 
 
 def _plain(value: Any) -> Any:

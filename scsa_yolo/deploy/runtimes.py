@@ -371,5 +371,6 @@ RUNTIMES: tuple[Runtime, ...] = (
         _TensorRT,
     ),
     Runtime("NCNN", "ncnn", "_ncnn_model", "pip install ncnn", _Ultralytics),
+    Runtime("MNN", "MNN", ".mnn", "pip install MNN", _Ultralytics),
     Runtime("LiteRT", "ai_edge_litert", ".tflite", "pip install ai-edge-litert", _Ultralytics),
 )

@@ -37,6 +37,7 @@ def in_turns(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[int, int], object] | None = None,
+    into: list[list[float]] | None = None,
 ) -> list[list[float]]:
     """Time each call once a round.
 
@@ -50,12 +51,16 @@ def in_turns(
         seed: Of the order within the rounds.
         clock: Seconds, from any origin.
         progress: Called with the number of rounds done and of all.
+        into: An empty list for each call that takes its times as they are measured, so that who
+            is interrupted still has them.
 
     Returns:
         For each call its milliseconds, round by round.
     """
     order = list(range(len(calls)))
-    series: list[list[float]] = [[] for _ in calls]
+    series = [[] for _ in calls] if into is None else into
+    if len(series) != len(calls) or any(series):
+        raise ValueError(f"into must hold an empty list for each of {len(calls)} calls")
     shuffle = random.Random(seed).shuffle
     begin = clock()
     for turn in range(-warm_up, rounds):

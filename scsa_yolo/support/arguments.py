@@ -131,6 +131,26 @@ class Renamed(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def operands_anywhere(parser: argparse.ArgumentParser, dest: str) -> None:
+    """Let operands stand between and behind options too: ``best.pt --rounds 0 imgsz=64``.
+
+    argparse gives all operands of a list to their first run and calls later ones unknown.
+
+    Args:
+        parser: Its operands are one list: ``add_argument(dest, nargs="*")``.
+        dest: Where that list is.
+    """
+    parse = parser.parse_known_args
+
+    def with_late_operands(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, rest = parse(args, namespace)
+        late = [word for word in rest if not word.startswith("-")]
+        setattr(found, dest, [*(getattr(found, dest) or []), *late])
+        return found, [word for word in rest if word.startswith("-")]
+
+    parser.parse_known_args = with_late_operands  # type: ignore[method-assign]
+
+
 def sorted_operands(words: Iterable[str], known: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Sort operands into bare words and ``name=value``.
 

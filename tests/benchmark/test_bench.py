@@ -12,7 +12,6 @@ import torch
 from scsa_yolo.benchmark import contestants as bench_contestants
 from scsa_yolo.benchmark import memory as bench_memory
 from scsa_yolo.benchmark import prepare as bench_prepare
-from scsa_yolo.benchmark.bench import Result, bench
 from scsa_yolo.benchmark.calls import Settings, file_call, find_device, network_call
 from scsa_yolo.benchmark.contestants import (
     CHECKPOINT,
@@ -23,6 +22,7 @@ from scsa_yolo.benchmark.contestants import (
     build,
     parse,
 )
+from scsa_yolo.benchmark.measuring import Result, bench
 
 TINY = {"imgsz": 64, "rounds": 3, "warm_up": 0, "device": "cpu", "memory": False}
 

@@ -4,6 +4,7 @@ was.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from collections.abc import Callable
@@ -15,8 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from scsa_yolo.attention import create_attention
+from scsa_yolo.deploy import command, runtimes
 from scsa_yolo.deploy import export as export_room
-from scsa_yolo.deploy import runtimes
+from scsa_yolo.deploy import proof as proof_room
+from scsa_yolo.deploy.formats import limits
+from scsa_yolo.deploy.images import choose_images
 from scsa_yolo.deploy.settings import check_formats, parse_settings
 
 Run = Callable[..., int]
@@ -233,3 +238,79 @@ def test_settings_are_those_of_yolo() -> None:
     assert parse_settings(["half=False"]) == {}
     assert check_formats(["ONNX", "onnx", "trt"]) == ("onnx", "engine")
     assert check_formats([]) == ("onnx",)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--format", "onnx", "best.pt"],
+        ["--format", "onnx,openvino", "best.pt", "imgsz=64"],
+        ["--images", "a.jpg", "best.pt", "--format", "onnx"],
+        ["best.pt", "--rounds", "0", "imgsz=64", "--format=onnx"],
+        ["imgsz=64", "--format", "onnx", "--images", "a.jpg", "best.pt"],
+        ["best.pt", "--format", "onnx", "openvino", "--imgsz", "64"],
+        ["format=onnx", "--threads", "1", "model=best.pt"],
+    ],
+)
+def test_no_option_swallows_the_model(words: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    model, formats, images, settings = command._sorted(parser.parse_args(words))
+    assert model == "best.pt"
+    assert formats[0] == "onnx"
+    assert len(formats) == 1 + ("openvino" in " ".join(words))
+    assert images == (["a.jpg"] if "a.jpg" in words else [])
+    assert settings == (["imgsz=64"] if "64" in " ".join(words) else [])
+
+
+def test_an_unknown_option_is_still_one() -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["best.pt", "--fromat", "onnx"])
+
+
+def test_ctrl_c_leaves_nothing_that_is_not_proven(
+    checkpoint: Path,
+    export_command: Run,
+    picture: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:
+    earlier = checkpoint.with_suffix(".torchscript")
+    earlier.write_text("the earlier export")
+    seen: list[Path] = []
+
+    def interrupted(made: Any, *_: Any, **__: Any) -> Any:
+        seen.append(made.path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(proof_room, "prove", interrupted)
+    words = [checkpoint, "--format", "torchscript", "imgsz=64", "--images", picture]
+    assert export_command(*words) == 130
+    assert seen
+    assert not seen[0].exists()
+    assert earlier.read_text() == "the earlier export"
+    assert sorted(path.name for path in checkpoint.parent.iterdir()) == [
+        "best.pt", "best.torchscript", "picture.png"
+    ]  # fmt: skip
+    assert "what was not proven was removed" in capsys.readouterr().err
+
+
+def test_pictures_are_those_that_the_model_is_for(tiny_data: Path) -> None:
+    paths, told = choose_images([], [None, str(tiny_data)])
+    assert paths
+    assert all(path.is_file() for path in paths)
+    assert told.endswith(f"of the split val of {tiny_data}")
+    own, told = choose_images([], ["/gone/data.yaml"])
+    assert len(own) == 2
+    assert "the data set /gone/data.yaml is not here" in told
+    assert "names no data set" in choose_images([], [])[1]
+    assert choose_images([paths[0]], [str(tiny_data)]) == ([paths[0]], "1 picture, as typed")
+
+
+def test_what_a_format_cannot_run_is_said_before() -> None:
+    model = torch.nn.Sequential(create_attention("SA", 16))
+    assert "SA does not run in NCNN" in limits("ncnn", model)[0]
+    assert not limits("onnx", model)
+    assert not limits("ncnn", torch.nn.Sequential(create_attention("SCSA", 16)))

@@ -156,7 +156,9 @@ def test_map_of_both(
     )
     assert proof.verdict == "equal", proof.failed
     assert proof.map_change is not None
-    assert proof.map_change["map50"] == pytest.approx(0, abs=0.1)
+    assert proof.map_change["mAP50"]["change"] == pytest.approx(0, abs=0.1)
+    assert proof.map_change["mAP50-95"]["change"] == pytest.approx(0, abs=0.1)
+    assert any("rect=False" in note for note in proof.notes)
     assert proof.latency is not None
     assert proof.latency["rounds"] == 2
     assert proof.runtime.startswith("ONNX Runtime")

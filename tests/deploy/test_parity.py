@@ -65,7 +65,7 @@ def test_scores_that_nobody_uses_do_not_decide() -> None:
     output[:, 4:] *= 1e-5
     other = output.copy()
     other[:, 4:] += 2e-7
-    assert compare_raw([output], [other], DENSE).max_rel == pytest.approx(2e-5, rel=1e-2)
+    assert compare_raw([output], [other], DENSE).max_rel == pytest.approx(2e-4, rel=1e-2)
 
 
 def test_rows_may_change_their_order() -> None:
@@ -160,7 +160,7 @@ def test_no_boxes_prove_nothing() -> None:
         ("float16", RawParity(max_rel=0.5), None, -0.1, ""),
         ("int8", RawParity(max_rel=0.9, mean_rel=0.02), None, None, ""),
         ("int8", RawParity(mean_rel=0.2), None, None, "mean"),
-        ("int8", RawParity(mean_rel=0.2), None, -5.0, "mAP50 fell"),
+        ("int8", RawParity(mean_rel=0.02), None, -5.0, "mAP50 fell"),
         ("float32", RawParity(problem="output 0 is gone"), None, None, "is gone"),
     ],
 )

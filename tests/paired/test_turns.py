@@ -161,3 +161,18 @@ def test_equal_models_are_hardly_ever_called_different_and_different_ones_are() 
     assert sum(one == SLOWER for one in slower) >= 24
     assert FASTER not in slower
     assert set(claims(1.1, 10, 0.3)) == {TOO_NOISY}
+
+
+def test_times_are_there_when_a_round_is_broken_off() -> None:
+    kept: list[list[float]] = [[], []]
+    left = iter(range(5))
+
+    def call() -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_turns([call, call], 9, warm_up=0, into=kept)
+    assert sorted(map(len, kept)) == [2, 3]
+    with pytest.raises(ValueError, match="an empty list for each of 2 calls"):
+        in_turns([call, call], 9, into=kept)

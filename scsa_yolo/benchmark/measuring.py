@@ -19,10 +19,12 @@ from typing import Any
 import torch
 
 from scsa_yolo.benchmark.calls import Settings, find_device, processor, torch_set_up, wait
-from scsa_yolo.benchmark.contestants import EXPORTED, Contestant, parse
+from scsa_yolo.benchmark.contestants import CHECKPOINT, EXPORTED, Contestant, parse
 from scsa_yolo.benchmark.memory import peak_of
 from scsa_yolo.benchmark.prepare import Ready, missing, name_of, prepare, with_controls
-from scsa_yolo.paired.turns import Ratio, in_turns, median, p95, ratio, verdict
+from scsa_yolo.paired.turns import MIN_ROUNDS, Ratio, in_turns, median, p95, ratio, verdict
+from scsa_yolo.support.naming import model_name
+from scsa_yolo.support.text import counted
 
 REFERENCE, CONTROL = (
     "reference",
@@ -77,12 +79,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What :func:`bench` measured, on what, and what it had to leave out (name -> reason)."""
+    """What :func:`bench` measured, on what, what it had to leave out (name -> reason), and short
+    names of models that are paths, with the attention inside.
+    """
 
     rows: tuple[Row, ...]
     settings: dict[str, Any]
     environment: dict[str, Any]
     left_out: dict[str, str]
+    names: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dictionaries, for JSON."""
@@ -110,6 +115,8 @@ def bench(
     """
     settings = settings or Settings()
     settings.check()
+    if warning := busy(settings):
+        say(warning)
     contestants = [(number, parse(text)) for number, group in enumerate(groups) for text in group]
     _refuse_twice([contestant.text for _, contestant in contestants])
     left_out: dict[str, str] = {}
@@ -127,10 +134,19 @@ def bench(
                 f"nothing is left to measure. {'. '.join(f'{k}: {v}' for k, v in left_out.items())}"
             )
         ready = with_controls(ready, settings)
-        series = _time(ready, settings, say, clock)
-        _measure_memory(ready, settings, environment["threads"], say)
+        series, interrupted = _time(ready, settings, say, clock)
+        if not interrupted:
+            _measure_memory(ready, settings, environment["threads"], say)
     environment["load_after"] = _load()
-    return Result(tuple(_rows(ready, series, settings)), asdict(settings), environment, left_out)
+    environment["interrupted"] = interrupted
+    rows = tuple(_rows(ready, series, settings))
+    return Result(rows, asdict(settings), environment, left_out, _names(ready))
+
+
+def _names(ready: Sequence[Ready]) -> dict[str, str]:
+    """Return short names of checkpoints and files."""
+    files = [one for one in ready if one.contestant.kind in (CHECKPOINT, EXPORTED)]
+    return {one.contestant.text: model_name(one.contestant.model, one.attention) for one in files}
 
 
 def _refuse_twice(texts: Sequence[str]) -> None:
@@ -159,18 +175,35 @@ def _time(
     settings: Settings,
     say: Callable[[str], object],
     clock: Callable[[], float],
-) -> list[list[float]]:
-    device = find_device(settings.device)
-    wait(device)
-    return in_turns(
-        [one.call for one in ready],
-        settings.rounds,
-        warm_up=settings.warm_up,
-        settle=int(len({one.format for one in ready}) > 1),
-        seconds=settings.seconds,
-        clock=clock,
-        progress=lambda done, rounds: say(f"round {done} of {rounds}"),
-    )
+) -> tuple[list[list[float]], bool]:
+    """Return the times, and whether Ctrl-C ended them: whole rounds until then are kept."""
+    wait(find_device(settings.device))
+    series: list[list[float]] = [[] for _ in ready]
+    began = clock()
+
+    def progress(done: int, rounds: int) -> None:
+        left = (clock() - began) / done * (rounds - done) if done else 0.0
+        told = f", about {left:.0f} s left" if done and left >= 1 else ""
+        say(f"round {done} of {rounds}{told}")
+
+    try:
+        in_turns(
+            [one.call for one in ready],
+            settings.rounds,
+            warm_up=settings.warm_up,
+            settle=int(len({one.format for one in ready}) > 1),
+            seconds=settings.seconds,
+            clock=clock,
+            progress=progress,
+            into=series,
+        )
+    except KeyboardInterrupt:
+        whole = min(map(len, series))
+        if whole < MIN_ROUNDS:
+            raise
+        say(f"interrupted: {whole} of {settings.rounds} rounds are kept")
+        return [times[:whole] for times in series], True
+    return series, False
 
 
 def _measure_memory(
@@ -266,6 +299,19 @@ def _environment(settings: Settings) -> dict[str, Any]:
     found["date"] = time.strftime("%Y-%m-%d %H:%M")
     found["load_before"] = _load()
     return found
+
+
+def busy(settings: Settings) -> str | None:
+    """Return one line when other programs leave too little of the machine to measure on."""
+    load, cores = _load(), os.cpu_count() or 1
+    wanted = min(settings.threads or torch.get_num_threads(), cores)
+    if load is None or find_device(settings.device).type != "cpu" or load + wanted <= cores:
+        return None
+    return (
+        f"the machine is busy: a load of {load:.1f} on {counted(cores, 'core')} leaves less than"
+        f" {counted(wanted, 'thread')} here. The result may well be too noisy to tell; stop other"
+        " programs first, or lower --threads"
+    )
 
 
 def _load() -> float | None:
