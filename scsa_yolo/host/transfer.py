@@ -23,9 +23,11 @@ def load(
     what was moved.
     """
     attention = attention_modules(self)
-    if not attention:
+    source = weights
+    if isinstance(weights, dict):
+        source = weights.get("ema") or weights.get("model")
+    if not attention or not isinstance(source, nn.Module):  # stock has the error for what is none
         return original(self, weights, *args, **kwargs)
-    source = (weights.get("ema") or weights["model"]) if isinstance(weights, dict) else weights
     _compare_settings(source, attention)
     new = _without_counterpart(self, source, attention)
     before = {key: (tensor, _version(tensor)) for key, tensor in _tensors(self).items()}
