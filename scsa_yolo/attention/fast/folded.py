@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import is_
 from typing import Any
@@ -122,10 +124,21 @@ def constants(module: Any, x: torch.Tensor) -> Constants | None:
     children: Children = children_of(module)
     folded: Folded | None = children.folded
     if folded is None or not folded.sources.same():
-        if tracing:  # made now, they would be a part of the graph
-            return None
-        folded = children.folded = Folded(module)
+        with _not_traced():  # traced, they would be a part of the graph
+            folded = children.folded = Folded(module)
     return folded.constants if folded.fits(x) else None
+
+
+@contextmanager
+def _not_traced() -> Iterator[None]:
+    """Leave a graph that is being traced alone."""
+    native: Any = torch._C
+    state = native._get_tracing_state()
+    native._set_tracing_state(None)
+    try:
+        yield
+    finally:
+        native._set_tracing_state(state)
 
 
 def reads(module: Any) -> Reads:
