@@ -103,9 +103,11 @@ class Detector:
         """
         if self.dynamic:
             size = tuple(self.metadata["imgsz"]) if imgsz is None else (imgsz, imgsz)
+            self._check_size(size)
         elif imgsz not in (None, *self.shape[2:]):
             raise ValueError(
-                f"the model was exported for {self.shape[2]}x{self.shape[3]} pixels alone"
+                f"the model was exported for {self.shape[2]}x{self.shape[3]} pixels alone: leave"
+                " --imgsz out, or export it with dynamic=True"
             )
         else:
             size = self.shape[2:]
@@ -113,9 +115,7 @@ class Detector:
             picture, size, self.metadata["stride"], self.dynamic, self.stretches
         )
         x = placed[:, :, ::-1].transpose(2, 0, 1)[None].astype(self.dtype) / 255
-        raw = self.infer(np.ascontiguousarray(np.repeat(x, self.shape[0] or 1, axis=0)))[0].astype(
-            np.float32
-        )
+        raw = self._run(np.ascontiguousarray(np.repeat(x, self.shape[0] or 1, axis=0)))
         if self.needs_suppression:
             found = suppress(candidates(raw.T, conf), iou)
         elif raw.shape[1] == 6:
@@ -129,6 +129,30 @@ class Detector:
         found[:, :4] = (found[:, :4] - (*offset, *offset)) / (*scale, *scale)
         found[:, :4] = np.clip(found[:, :4], 0, picture.shape[1::-1] * 2)
         return found
+
+    def _check_size(self, size: Sequence[int]) -> None:
+        """Refuse sides that the network's stride does not divide: its maps would not fit."""
+        stride = int(self.metadata["stride"])
+        for side in size:
+            if side < 1 or side % stride:
+                below = max(side // stride * stride, 0)
+                near = [str(one) for one in (below, below + stride) if one]
+                raise ValueError(
+                    f"--imgsz {side} is no multiple of the model's stride, {stride}. Type:"
+                    f" --imgsz {' or --imgsz '.join(near)}"
+                )
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        """Return the raw output of the first picture, in float32."""
+        try:
+            output = self.infer(x)
+        except Exception as error:  # each runtime has its own
+            height, width = x.shape[2:]
+            raise ValueError(
+                f"the model does not run at {height}x{width} pixels: {error}. Type: --imgsz"
+                f" {max(self.metadata['imgsz'])}, the size of its export"
+            ) from error
+        return output[0].astype(np.float32)
 
 
 def place(

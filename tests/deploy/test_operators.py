@@ -234,3 +234,33 @@ def test_trtexec_refuses_what_cannot_run(tmp_path: Path) -> None:
         trtexec(file, Range(64, 640, 640))
     assert anchors(128) == 256 + 64 + 16
     assert "128x128" in trtexec(file, Range(128, 640, 640))
+
+
+@pytest.mark.parametrize(
+    ("stride", "size", "says"),
+    [
+        (
+            None,
+            (100, 640, 1280),
+            r"100: not .* stride, 32; next to it: 96 or 128\. Type: Range\(96",
+        ),
+        (
+            None,
+            (320, 600, 1000),
+            r"600, 1000: .* 576 or 608, 992 or 1024\. Type: Range\(320, 608, 992\)",
+        ),
+        (None, (1, 32, 64), r"1: .* next to it: 32\. Type: Range\(32, 32, 64\)"),
+        (None, (100, 100, 100), r"size: 100: .* 96 or 128\. Type: Range\(96, 96, 96\)"),
+        (64, (320, 640, 1248), r"1248: .* stride, 64; next to it: 1216 or 1280\."),
+    ],
+)
+def test_trtexec_refuses_sizes_that_the_stride_does_not_divide(
+    tmp_path: Path, stride: int | None, size: tuple[int, int, int], says: str
+) -> None:
+    file = graph(tmp_path, node("Relu", "x"), shape=("n", 3, "h", "w"))
+    if stride is not None:
+        model = onnx.load(file)
+        helper.set_model_props(model, {"stride": str(stride)})
+        onnx.save(model, file)
+    with pytest.raises(ValueError, match=says):
+        trtexec(file, Range(*size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -142,6 +143,62 @@ def test_command_prints_and_draws(exported: Any, picture: Path, yolo_home: Any, 
     )
     assert drawn.shape == plain.shape
     assert (drawn != plain).any(axis=2).mean() > 0.01
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+@pytest.mark.parametrize(
+    ("imgsz", "says"),
+    [
+        (333, "no multiple of the model's stride, 32. Type: --imgsz 320 or --imgsz 352"),
+        (31, "no multiple of the model's stride, 32. Type: --imgsz 32"),
+        (0, "no multiple of the model's stride, 32. Type: --imgsz 32"),
+        (-64, "no multiple of the model's stride, 32. Type: --imgsz 32"),
+    ],
+)
+def test_sizes_that_the_stride_does_not_divide_are_one_line(
+    exported: Any,
+    picture: Path,
+    needs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    format: str,
+    imgsz: int,
+    says: str,
+) -> None:
+    needs("onnx", "onnxruntime", "openvino")
+    model = exported("yolov8n-scsa", format=format, imgsz=96, dynamic=True)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    name = "onnxruntime" if format == "onnx" else "openvino"
+    example = importlib.import_module(f"{name}_detect")
+    words = [str(model), str(picture), f"--imgsz={imgsz}"]
+    assert example.boxes.command(example.load, "", words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert f"--imgsz {imgsz} is {says}" in said.err
+
+
+def test_the_stride_is_the_models_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    boxes = importlib.import_module("boxes")
+    metadata = {"names": {0: "a"}, "imgsz": [128, 128], "stride": 64, "head": "Detect"}
+    detector = boxes.Detector(lambda x: x, (1, 3, None, None), metadata)
+    with pytest.raises(ValueError, match=r"stride, 64\. Type: --imgsz 64 or --imgsz 128$"):
+        detector.detect(np.zeros((9, 9, 3), np.uint8), imgsz=96)
+
+
+def test_what_a_runtime_refuses_is_said_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    boxes = importlib.import_module("boxes")
+
+    def infer(x: np.ndarray) -> np.ndarray:
+        raise RuntimeError("TopK: k is 300")
+
+    metadata = {"names": {0: "a"}, "imgsz": [640, 640], "stride": 32, "head": "RTDETRDecoder"}
+    detector = boxes.Detector(infer, (1, 3, None, None), metadata)
+    says = "does not run at 64x64 pixels: TopK: k is 300. Type: --imgsz 640"
+    with pytest.raises(ValueError, match=says):
+        detector.detect(np.zeros((9, 9, 3), np.uint8), imgsz=64)
 
 
 @pytest.mark.parametrize(
