@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import argparse
 import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from scsa_yolo.datasets import make_demo
+from scsa_yolo.datasets.demo import maker
 from scsa_yolo.datasets.demo.maker import CLASS_NAMES, GENERATOR_VERSION, MARKER
 from scsa_yolo.datasets.demo.scene import _Camera, _Canvas, _Part, _Thing
+from scsa_yolo.datasets.layout import dataset
+from scsa_yolo.datasets.layout.dataset import Layout
 
 REPO = Path(__file__).parents[2]
 TRAIN, VAL, SIZE = 24, 6, 320
@@ -324,3 +330,37 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     make_demo(folder / "demo", train=1, val=1, size=64)
     assert len(list((folder / "demo").rglob("*.png"))) == 2
+
+
+@pytest.mark.parametrize("action", ["show", "check"])
+def test_commands_draw_the_set_where_it_is_missing(
+    action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``yolo train`` does: the README's commands work on a fresh machine, in any order."""
+    drawn: list[Path] = []
+    monkeypatch.setattr(maker, "make_demo", drawn.append)
+    layout = Layout(tmp_path / maker.YAML_NAME, tmp_path / "demo", {}, {}, download=True)
+    module = importlib.import_module(f"scsa_yolo.datasets.{action}.command")
+    monkeypatch.setattr(dataset, "load_layout", lambda data: layout)
+    module.run(parsed(module, "scsa-demo.yaml"))  # finds nothing, since nothing was really drawn
+    assert drawn == [tmp_path / "demo"]
+
+
+def parsed(module: Any, *words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "download", "there"),
+    [("mine.yaml", True, False), ("scsa-demo.yaml", False, False), ("scsa-demo.yaml", True, True)],
+)
+def test_nothing_else_is_drawn(
+    name: str, download: bool, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maker, "make_demo", lambda folder: pytest.fail(f"drew {folder}"))
+    root = tmp_path / "demo"
+    if there:
+        root.mkdir()
+    maker.draw_if_missing(Layout(tmp_path / name, root, {}, {}, download=download))

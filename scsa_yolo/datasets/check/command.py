@@ -73,9 +73,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from scsa_yolo.datasets.check.scan import check_data
+    from scsa_yolo.datasets.demo.maker import draw_if_missing
     from scsa_yolo.datasets.layout.dataset import load_layout
 
     layout = load_layout(args.data)
+    draw_if_missing(layout)
     splits = args.split or list(layout.splits)
     _check_places(args, splits)
     counts, findings = check_data(layout, splits, args.pixels, args.workers)

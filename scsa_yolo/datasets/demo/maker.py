@@ -1,9 +1,8 @@
 """The demo data set: drawn night scenes, made on the user's machine in seconds, without network.
 
 Real night sets are gigabytes behind registrations, so none can carry a README's first command.
-These scenes are
-DRAWN, not photographs: they show that an installation works and that a model learns, and say
-nothing about real images. How they are drawn is in demo_scene.
+These scenes are DRAWN, not photographs: they show that an installation works and that a model
+learns, and say nothing about real images. How they are drawn is in `scene`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
@@ -18,14 +18,16 @@ import cv2
 import numpy as np
 
 from scsa_yolo.datasets.demo.scene import draw_scene
+from scsa_yolo.datasets.layout.dataset import Layout
 
-__all__ = ["CLASS_NAMES", "GENERATOR_VERSION", "MARKER", "make_demo"]
+__all__ = ["CLASS_NAMES", "GENERATOR_VERSION", "MARKER", "draw_if_missing", "make_demo"]
 
 CLASS_NAMES = ("vehicle", "person", "light")
 GENERATOR_VERSION = (
     1  # raise it whenever a drawing changes: the marker names it, so numbers can be told apart
 )
 MARKER = "scsa-demo.json"
+YAML_NAME = "scsa-demo.yaml"
 _SPLITS = ("train", "val")
 
 _LOG = logging.getLogger(__name__)
@@ -83,6 +85,18 @@ def _already_there(folder: Path, asked: dict[str, int]) -> bool:
             raise FileExistsError(f"{folder} holds a demo set that lacks {name}. {remedy}")
     _LOG.warning("%s already holds the demo set (generator %d): left as it is", folder, version)
     return True
+
+
+def draw_if_missing(layout: Layout) -> None:
+    """Draw the demo set where its YAML was read and its folder is missing, as ``yolo train`` does.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    asked = layout.yaml.name == YAML_NAME and layout.download
+    if asked and not layout.root.exists():
+        print(f"drawing the demo set into {layout.root}", file=sys.stderr)
+        make_demo(layout.root)
 
 
 def make_demo(

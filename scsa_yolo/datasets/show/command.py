@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> None:
     import cv2
 
+    from scsa_yolo.datasets.demo.maker import draw_if_missing
     from scsa_yolo.datasets.layout.dataset import load_layout
     from scsa_yolo.datasets.show.draw import draw_sheet, pick
     from scsa_yolo.support.files import require_place, write_bytes
@@ -50,6 +51,7 @@ def _show(args: argparse.Namespace) -> None:
     if args.n < 1:
         raise ValueError(f"--n must be at least 1, not {args.n}")
     layout = load_layout(args.data)
+    draw_if_missing(layout)
     output = args.output or Path(f"{data_name(layout.yaml)}-{args.split}.png")
     if output.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{output}: cannot write this kind of picture; use .png or .jpg")
