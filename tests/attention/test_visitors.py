@@ -307,6 +307,11 @@ def test_second_derivatives_use_the_weights_of_the_forward_pass(name: str) -> No
     close(*results)
 
 
+# torch's own jvp rules are compiled by the deprecated torch.jit.script when they are first asked for.
+torchs_rules = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+
+
+@torchs_rules
 @modules
 def test_functional_transforms(name: str) -> None:
     module, x = perturbed(name), image(batch=1)
@@ -331,6 +336,7 @@ def test_functional_transforms(name: str) -> None:
     assert tangent.shape == x.shape
 
 
+@torchs_rules
 @modules
 def test_forward_mode_outside_of_functions(name: str) -> None:
     from torch.autograd import forward_ad
@@ -580,6 +586,7 @@ def test_the_option_survives_the_trainers_rebuild() -> None:
     assert not any(m.fast for m in found)
 
 
+@pytest.mark.filterwarnings("ignore:attention 'BARE'")  # of its class, which lies in this test
 def test_a_third_partys_module_without_the_option(attention_registry: None) -> None:
     @scsa_yolo.attention.register_attention("BARE")
     class Bare(nn.Module):

@@ -130,7 +130,7 @@ def test_a_labelled_box_keeps_its_pixels_in_a_painted_region(tmp_path: Path) -> 
 )
 def test_what_is_worth_a_word_when_it_is_clipped(right: float, told: bool) -> None:
     found = Annotation("a.txt")
-    cut = _cut(Box(0, (10.0, 10.0, right, 20.0), {}, 1), 100, 80, found)
+    cut = _cut(Box(0, (10.0, 10.0, right, 20.0), {}, 1), 100, 80, found, "thing")
     assert cut == (10, 10, 100, 20)
     assert bool(found.findings) == told
 
@@ -146,7 +146,7 @@ def test_what_is_worth_a_word_when_it_is_clipped(right: float, told: bool) -> No
 )
 def test_what_is_dropped(box: tuple[float, ...], code: str) -> None:
     found = Annotation("a.txt")
-    assert _cut(Box(0, tuple(map(float, box)), {}, 1), 100, 80, found) is None
+    assert _cut(Box(0, tuple(map(float, box)), {}, 1), 100, 80, found, "thing") is None
     assert [finding.code for finding in found.findings] == [code]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.fast.folded import Constants, constants, joint_kernel, scale, times
-from scsa_yolo.attention.fast.mode import recorded
+from scsa_yolo.attention.fast.mode import recorded, traced
 from scsa_yolo.attention.plain import compress
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -303,11 +303,22 @@ def ema_with(m: Any, x: torch.Tensor, positions: Any, norm: Any) -> torch.Tensor
     groups = x.reshape(-1, m.channels // m.factor, height, width)  # (B G, n, H, W)
     u = norm(positions(m, groups), gn.num_channels, (gn.weight, gn.bias), gn.eps)
     v = m.conv3x3(groups)
-    weights_v = gn.bias.softmax(dim=0)[None].to(v.dtype)  # (1, n): the mean of u is gn's bias
+    weights_v = _weights_of_bias(gn.bias, len(groups)).to(v.dtype)  # the mean of u is gn's bias
     weights_u = v.mean(dim=(2, 3)).softmax(dim=1)[:, None].to(u.dtype)  # (B G, 1, n)
     gate = weights_v @ v.flatten(2) + weights_u @ u.flatten(2)  # (B G, 1, H W)
     gate = gate.sigmoid().to(x.dtype).reshape(-1, 1, height, width)
     return (groups * gate).reshape(x.shape)
+
+
+def _weights_of_bias(bias: torch.Tensor, groups: int) -> torch.Tensor:
+    """Return the softmax of ``bias`` (n), as (1, n) or, while gradients are recorded, (B G, 1, n).
+
+    The gradient of a softmax is a small difference of large sums. Taken group by group the sums are
+    short; taken once over all groups, float32 lost two digits of the bias's gradient.
+    """
+    if torch.is_grad_enabled() and not traced():
+        return bias.expand(groups, 1, -1).softmax(dim=2)
+    return bias.softmax(dim=0)[None]
 
 
 def _ema_single(m: Any, x: torch.Tensor, positions: Any, norm: Any) -> torch.Tensor:
