@@ -23,6 +23,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -235,6 +236,11 @@ def _meant(word: str, known: list[str]) -> str:
     return close and f".{close}"
 
 
+def _wrapped(summary: str) -> str:
+    """Return the summary as sentences in lines of a screen; the formatter keeps text as it is."""
+    return textwrap.fill(f"{summary[0].upper()}{summary[1:]}.", 100)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     top = _Parser(
@@ -255,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
         sub = subparsers.add_parser(
             name,
             help=command.summary,
-            description=f"{command.summary[0].upper()}{command.summary[1:]}.",
+            description=_wrapped(command.summary),
             epilog="examples:\n"
             + "\n".join(f"  {example}" for example in command.examples.splitlines()),
             formatter_class=argparse.RawDescriptionHelpFormatter,
