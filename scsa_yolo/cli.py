@@ -186,16 +186,24 @@ class _Parser(argparse.ArgumentParser):
     """Errors as everywhere here: one line, and what to type."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Read ``--json`` by our grammar, and refuse here what the command does not know."""
+        """Read the words, and refuse here what the command does not know."""
+        found, rest = self.parse_loosely(args, namespace)
+        if rest and not self._subparsers:
+            self.refuse(rest)
+        return found, rest
+
+    def parse_loosely(self, args: Any = None, namespace: Any = None) -> Any:
+        """Read ``--json`` by our grammar, and return what the command does not know."""
         words = sys.argv[1:] if args is None else list(args)
         if any(
             "--json" in action.option_strings and action.nargs == "?" for action in self._actions
         ):
             words = split_json(words)
-        found, rest = super().parse_known_args(words, namespace)
-        if rest and not self._subparsers:
-            self.error(self._unrecognized(rest))
-        return found, rest
+        return super().parse_known_args(words, namespace)
+
+    def refuse(self, rest: list[str]) -> NoReturn:
+        """Leave with what is not understood, and with what to type."""
+        self.error(self._unrecognized(rest))
 
     def error(self, message: str) -> NoReturn:
         """Print one line with what to type, and leave with code 2."""

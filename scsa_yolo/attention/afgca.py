@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention
-from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast import direct, portable
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import adaptive_kernel, check_kernel, widen
 
@@ -46,7 +46,7 @@ class AFGCA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct=direct.se)
+    ways = Ways(direct=direct.se, portable=portable.afgca)
 
     def __init__(
         self, channels: int, *, kernel_size: int | str = "adaptive", fast: bool = True

@@ -42,6 +42,7 @@ class Attention(nn.Module):
     any_width = False  # a pruner looked on: widths that no weight knows may change
     # of a traced graph that is for the size of its example alone; see blocks.fix_size
     runtime: str | None = None
+    portable = False  # traced graphs in 4-D convolutions and arithmetic; see blocks.use_portable
     ways: ClassVar[Ways] = Ways()
 
     def __init__(self, channels: int, *, fast: bool = True) -> None:

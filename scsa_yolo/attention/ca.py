@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
-from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast import direct, portable, traced, train
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
 
@@ -43,7 +43,9 @@ class CA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.ca, train=train.ca, traced=traced.ca, exports=traced.evaluates)
+    ways = Ways(
+        direct.ca, train=train.ca, traced=traced.ca, exports=traced.evaluates, portable=portable.ca
+    )
 
     def __init__(self, channels: int, *, reduction: int = 32, fast: bool = True) -> None:
         super().__init__(channels, fast=fast)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, check_odd
-from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast import direct, portable
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
 
@@ -46,7 +46,7 @@ class CBAM(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct=direct.cbam)
+    ways = Ways(direct=direct.cbam, portable=portable.cbam)
 
     def __init__(
         self, channels: int, *, reduction: int = 16, kernel_size: int = 7, fast: bool = True

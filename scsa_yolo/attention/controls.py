@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention
+from scsa_yolo.attention.functional import as_type
 from scsa_yolo.attention.registry import create_attention
 
 
@@ -89,7 +90,7 @@ class Conv1x1(Attention):
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """One convolution."""
         out: torch.Tensor = self.conv(x)
-        return out.to(x.dtype)
+        return as_type(out, x.dtype)
 
     def live_width(self) -> int | None:
         """That of the convolution."""

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsa_yolo.attention.base import Attention, check_int
-from scsa_yolo.attention.fast import direct, traced
+from scsa_yolo.attention.fast import direct, portable, traced
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width, saturate
 
@@ -51,7 +51,7 @@ class CPCA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.cpca, traced=traced.cpca)
+    ways = Ways(direct.cpca, traced=traced.cpca, portable=portable.cpca)
 
     def __init__(self, channels: int, *, reduction: int = 16, fast: bool = True) -> None:
         super().__init__(channels, fast=fast)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, check_odd, largest_divisor
-from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast import direct, portable, traced, train
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import call_norm
 
@@ -39,7 +39,7 @@ class ELA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.ela, train=train.ela, traced=traced.ela)
+    ways = Ways(direct.ela, train=train.ela, traced=traced.ela, portable=portable.ela)
 
     def __init__(
         self, channels: int, *, kernel_size: int = 7, groups: int = 16, fast: bool = True

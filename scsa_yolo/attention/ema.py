@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
-from scsa_yolo.attention.fast import direct, traced, train
+from scsa_yolo.attention.fast import direct, portable, traced, train
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import call_norm
 
@@ -49,7 +49,7 @@ class EMA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.ema, train=train.ema, traced=traced.ema)
+    ways = Ways(direct.ema, train=train.ema, traced=traced.ema, portable=portable.ema)
 
     def __init__(self, channels: int, *, factor: int = 32, fast: bool = True) -> None:
         super().__init__(channels, fast=fast)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_choice, check_int, largest_divisor
-from scsa_yolo.attention.fast import cpu, direct
+from scsa_yolo.attention.fast import cpu, direct, portable
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
 from scsa_yolo.attention.pooling import pool_adaptively
@@ -73,7 +73,7 @@ class FCA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct=direct.fca, cpu=cpu.fca)
+    ways = Ways(direct=direct.fca, cpu=cpu.fca, portable=portable.fca)
 
     def __init__(
         self,

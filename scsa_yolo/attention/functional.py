@@ -51,7 +51,12 @@ def widen(t: torch.Tensor) -> torch.Tensor:
     """Return ``t`` in at least float32: for sums and products of descriptors, whose range float16
     may not hold.
     """
-    return t.to(torch.promote_types(t.dtype, torch.float32))
+    return as_type(t, torch.promote_types(t.dtype, torch.float32))
+
+
+def as_type(t: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return ``t`` in a type; a traced graph gets no operator where it is of that type already."""
+    return t if t.dtype == dtype else t.to(dtype)
 
 
 def saturate(t: torch.Tensor) -> torch.Tensor:

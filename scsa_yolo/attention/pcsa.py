@@ -16,7 +16,7 @@ from scsa_yolo.attention.base import (
     check_int,
     largest_divisor,
 )
-from scsa_yolo.attention.fast import cpu, direct, traced
+from scsa_yolo.attention.fast import cpu, direct, portable, traced
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.smsa import GATES
 
@@ -67,7 +67,7 @@ class PCSA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.pcsa, cpu.pcsa, traced.pcsa)
+    ways = Ways(direct.pcsa, cpu.pcsa, traced.pcsa, portable=portable.pcsa)
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int, largest_divisor
-from scsa_yolo.attention.fast import cpu, direct, traced
+from scsa_yolo.attention.fast import cpu, direct, portable, traced
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import call_norm
 
@@ -46,7 +46,7 @@ class SA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.sa, cpu=cpu.sa, traced=traced.sa)
+    ways = Ways(direct.sa, cpu=cpu.sa, traced=traced.sa, portable=portable.sa)
 
     def __init__(self, channels: int, *, groups: int = 64, fast: bool = True) -> None:
         super().__init__(

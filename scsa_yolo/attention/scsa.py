@@ -9,7 +9,7 @@ import torch
 
 from scsa_yolo.attention import plain
 from scsa_yolo.attention.base import Attention, check_choice
-from scsa_yolo.attention.fast import cpu, direct, traced, train
+from scsa_yolo.attention.fast import cpu, direct, portable, traced, train
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.pcsa import PCSA
 from scsa_yolo.attention.smsa import SMSA
@@ -54,7 +54,14 @@ class SCSA(SMSA, PCSA):
         torch.Size([2, 64, 20, 20])
     """
 
-    ways = Ways(direct.scsa, cpu.scsa, traced.scsa, train.scsa, trains=train.scsa_trains)
+    ways = Ways(
+        direct.scsa,
+        cpu.scsa,
+        traced.scsa,
+        train.scsa,
+        trains=train.scsa_trains,
+        portable=portable.scsa,
+    )
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scsa_yolo.attention.base import Attention, check_int
-from scsa_yolo.attention.fast import direct
+from scsa_yolo.attention.fast import direct, portable
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.functional import hidden_width
 
@@ -37,7 +37,7 @@ class SE(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct=direct.se)
+    ways = Ways(direct=direct.se, portable=portable.se)
 
     def __init__(self, channels: int, *, reduction: int = 16, fast: bool = True) -> None:
         super().__init__(channels, fast=fast)

@@ -16,7 +16,7 @@ from scsa_yolo.attention.base import (
     check_odd,
     largest_divisor,
 )
-from scsa_yolo.attention.fast import cpu, direct, traced
+from scsa_yolo.attention.fast import cpu, direct, portable, traced
 from scsa_yolo.attention.fast.paths import Ways, choose
 from scsa_yolo.attention.plain import BRANCHES
 
@@ -61,7 +61,7 @@ class SMSA(Attention):
         ValueError: An argument is of the wrong type or range, or the input is not 4-D.
     """
 
-    ways = Ways(direct.smsa, cpu.smsa, traced.smsa)
+    ways = Ways(direct.smsa, cpu.smsa, traced.smsa, portable=portable.smsa)
 
     def __init__(
         self,

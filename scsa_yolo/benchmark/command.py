@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``scsa-yolo bench``."""
     parser.description = (
         "Measure latency and throughput of models that take turns in one run, with the first"
-        " against itself as noise."
+        " against itself as noise. A .pt file is a pickle: opening it runs what its maker put in."
+        " Open those of people you trust, or set ULTRALYTICS_SAFE_LOAD=1."
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=_MODELS)
     listed = "; ".join(f"{name}: {one.summary}" for name, one in PRESETS.items())

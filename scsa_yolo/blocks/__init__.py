@@ -15,7 +15,7 @@ from scsa_yolo.blocks.containers import (
     FFN_BLOCKS,
     PARTS,
 )
-from scsa_yolo.blocks.folding import fix_size, fold
+from scsa_yolo.blocks.folding import fix_size, fold, use_portable
 from scsa_yolo.blocks.identity_start import STARTS, IdentityStart
 from scsa_yolo.blocks.making import check_attention_options, make_attention
 from scsa_yolo.blocks.slot import (
@@ -57,6 +57,7 @@ __all__ = [
     "slotted",
     "stock",
     "units",
+    "use_portable",
 ]
 
 # Ours are marked safe by their import; this imports third parties' modules, which are in

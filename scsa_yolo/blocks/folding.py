@@ -58,3 +58,34 @@ def fix_size(module: Module, runtime: str | None = "onnx") -> Module:
         if isinstance(child, Attention):
             child.runtime = runtime
     return module
+
+
+def use_portable(module: Module, portable: bool = True) -> Module:
+    """Let graphs that are traced from ``module`` be of 4-D convolutions and plain arithmetic, in
+    place.
+
+    For accelerators and their compilers, which often refuse, or compute elsewhere, norms as one
+    operator, 1-D convolutions and maps of other than four dimensions. The numbers are the same up
+    to rounding; a CPU is slower at such a graph. It holds for the size and batch of its example
+    alone. ``scsa-yolo export --graph portable`` does this; do it before Ultralytics' ``export`` or
+    a ``torch.onnx.export`` of your own. Nothing changes that is not traced.
+
+    Args:
+        module: A model, or a part of one.
+        portable: False takes it back.
+
+    Returns:
+        ``module``.
+
+    Raises:
+        ValueError: There is no attention module of this package in ``module``.
+    """
+    found = [child for child in module.modules() if isinstance(child, Attention)]
+    if not found:
+        raise ValueError(
+            f"{type(module).__name__} holds no attention module of scsa_yolo: its graph is stock's,"
+            " which this does not change. Leave use_portable, or --graph portable, out"
+        )
+    for child in found:
+        child.portable = portable
+    return module

@@ -76,6 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", metavar=metavar, help=what)
     parser.add_argument(
+        "--graph",
+        metavar="NAME",
+        default="tuned",
+        help=(
+            "tuned (default): the attention in operators that CPU runtimes run best; portable: in"
+            " 4-D convolutions and plain arithmetic, for NPUs and their compilers, at one size;"
+            " the operators of an ONNX file are listed"
+        ),
+    )
+    parser.add_argument(
         "--rounds", type=int, default=20, help="timed rounds of the latency; 0: none (default: 20)"
     )
     parser.add_argument(
@@ -110,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> tuple[int, list[dict[str, Any]]]:
+    from scsa_yolo.deploy.export import check_graph, open_model
     from scsa_yolo.deploy.images import choose_images, read_images
     from scsa_yolo.deploy.settings import check_formats, parse_settings
 
@@ -120,10 +131,9 @@ def _export(args: argparse.Namespace) -> tuple[int, list[dict[str, Any]]]:
     if args.output is not None and args.output.exists() and not args.output.is_dir():
         raise ValueError(f"-o {args.output}: a file; export writes into a folder")
     chosen, settings = check_formats(formats), parse_settings(words)
+    check_graph(args.graph, settings)
     if images:
         choose_images(images, ())  # a wrong path is said before the model is opened
-    from scsa_yolo.deploy.export import open_model
-
     opened = open_model(model)
     source = str(opened.ckpt_path or model)
     paths, told = choose_images(images, (settings.get("data"), _trained_with(opened)))
@@ -141,6 +151,9 @@ def _export(args: argparse.Namespace) -> tuple[int, list[dict[str, Any]]]:
         failed += result is None or result[1].verdict != "equal"
         rows += [] if result is None else [result]
     _print([(made, proof) for made, proof, _ in rows])
+    for _, _, content in rows:
+        for line in listing(content):
+            print(line)
     return (EXIT_DIFFERS if failed else 0), [content for _, _, content in rows]
 
 
@@ -174,7 +187,8 @@ def _one(
     with tempfile.TemporaryDirectory(prefix=".scsa-yolo-unproven-", dir=folder) as place:
         say("exporting")
         try:
-            made = export(job.opened, name, job.settings, folder=Path(place))
+            graph = job.args.graph
+            made = export(job.opened, name, job.settings, folder=Path(place), graph=graph)
         except (ExportError, ImportError) as error:
             tell(f"not made: {' '.join(str(error).split())}")
             return None
@@ -191,9 +205,39 @@ def _one(
     path = report_path(made)
     images = [str(image) for image in job.paths]
     content = record(made, proof, model=job.source, images=images, data=data)
+    content["operators"] = operators_of(made.path) if made.graph == "portable" else None
     write(path, content)
     say(f"{proof.verdict}; {made.path} and {path.name}")
     return made, proof, content
+
+
+def operators_of(path: Path) -> dict[str, Any] | None:
+    """Return the operators of an ONNX file with their counts, those of the attention apart, and
+    what in them is not of the portable form; None for other formats.
+    """
+    if path.suffix != ".onnx":
+        return None
+    from scsa_yolo.deploy.operators import ATTENTION, not_portable, operators
+
+    return {
+        "all": operators(path),
+        "attention": operators(path, inside=ATTENTION),
+        "not_portable": [str(one) for one in not_portable(path, inside=ATTENTION)],
+    }
+
+
+def listing(content: dict[str, Any]) -> list[str]:
+    """Return the lines that list a portable graph's operators."""
+    name, found = content["exported"]["name"], content["operators"]
+    if found is None:
+        if content["graph"] != "portable":
+            return []
+        return [f"{name}: operators are listed of ONNX files. Type: --format onnx"]
+    lines = [f"\n{name}: its operators"]
+    for part, title in (("attention", "of the attention"), ("all", "of the whole graph")):
+        counts = ", ".join(f"{count} {operator}" for operator, count in found[part].items())
+        lines.append(f"  {title}: {counts}")
+    return lines + [f"  not of the portable form: {one}" for one in found["not_portable"]]
 
 
 def _trained_with(opened: Any) -> str | None:
@@ -224,6 +268,8 @@ def _sorted(args: argparse.Namespace) -> tuple[str, list[str], list[str], list[s
             formats.append(value)
         elif key == "images" and equals:
             images += value.split(",")
+        elif key == "graph" and equals:
+            args.graph = value
         elif equals or not Path(word).suffix:
             settings.append(word)
         else:

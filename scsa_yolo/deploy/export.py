@@ -22,10 +22,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scsa_yolo.blocks import use_portable
 from scsa_yolo.deploy.formats import FORMATS
 from scsa_yolo.deploy.runtimes import reason
 
-__all__ = ["ExportError", "Exported", "export", "open_model", "place_of", "put", "quiet"]
+__all__ = [
+    "GRAPHS",
+    "ExportError",
+    "Exported",
+    "check_graph",
+    "export",
+    "open_model",
+    "place_of",
+    "put",
+    "quiet",
+]
+
+
+# How the attention is written: in operators that CPU runtimes run best, or that accelerators take.
+GRAPHS = ("tuned", "portable")
 
 
 class ExportError(ValueError):
@@ -49,6 +64,8 @@ class Exported:
         end2end: Whether the graph selects the final boxes itself, by top-k or by an embedded NMS.
         nms: Whether NMS is embedded.
         seconds: How long it took.
+        warnings: Ultralytics'.
+        graph: One of `GRAPHS`.
     """
 
     path: Path
@@ -64,6 +81,7 @@ class Exported:
     nms: bool
     seconds: float
     warnings: list[str] = field(default_factory=list)
+    graph: str = GRAPHS[0]
 
 
 def open_model(model: str | Path) -> Any:
@@ -95,7 +113,12 @@ def open_model(model: str | Path) -> Any:
 
 
 def export(
-    opened: Any, format: str, settings: dict[str, Any], *, folder: Path | None = None
+    opened: Any,
+    format: str,
+    settings: dict[str, Any],
+    *,
+    folder: Path | None = None,
+    graph: str = GRAPHS[0],
 ) -> Exported:
     """Export a model that :func:`open_model` opened.
 
@@ -104,11 +127,15 @@ def export(
         format: One of Ultralytics' formats.
         settings: Ultralytics' settings of the export.
         folder: Where the result goes; default: beside the checkpoint, as stock.
+        graph: ``"tuned"``: in operators that CPU runtimes run best. ``"portable"``: in 4-D
+            convolutions and plain arithmetic, for one size; see ``blocks.use_portable``.
 
     Raises:
         ImportError: A package that makes the format is missing; the message says what to type.
         ExportError: The exporter failed. Files of earlier exports are as they were.
+        ValueError: The graph is unknown, the model has no attention, or its sizes are to be open.
     """
+    check_graph(graph, settings)
     _require(format, _precision(settings.get("quantize")))
     source = Path(str(opened.ckpt_path or opened.model_name))
     folder = folder or place_of(opened)
@@ -117,6 +144,8 @@ def export(
     with tempfile.TemporaryDirectory(prefix=".scsa-yolo-", dir=folder) as name:
         place = Path(name)
         model = copy.deepcopy(opened.model)
+        if graph == "portable":
+            use_portable(model)
         model.pt_path = str(place / f"{source.stem}.pt")  # the exporter writes beside it
         made = _run_exporter(opened, model, {**settings, "format": format}, seen, log)
         inside = Path(made).resolve().relative_to(place.resolve()).parts
@@ -137,7 +166,23 @@ def export(
         nms=nms,
         seconds=time.perf_counter() - begin,
         warnings=log.lines,
+        graph=graph,
     )
+
+
+def check_graph(graph: str, settings: dict[str, Any]) -> None:
+    """Refuse a graph that is unknown, or that the settings do not allow.
+
+    Raises:
+        ValueError: The message says what to type.
+    """
+    if graph not in GRAPHS:
+        raise ValueError(f"--graph {graph} is unknown. Type: --graph {' or --graph '.join(GRAPHS)}")
+    if graph == "portable" and settings.get("dynamic"):
+        raise ValueError(
+            "--graph portable is a graph of one size: leave dynamic=True out, and type the size:"
+            " imgsz=640"
+        )
 
 
 def place_of(opened: Any) -> Path:

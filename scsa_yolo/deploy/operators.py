@@ -10,6 +10,7 @@ them, and memory planned for the worst.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,12 +24,19 @@ __all__ = [
     "OperatorList",
     "Range",
     "anchors",
+    "not_portable",
     "operator_list",
+    "operators",
     "trtexec",
     "unsupported",
     "versions",
 ]
 
+ATTENTION = "attn"  # the step of the nodes' paths that names our modules in residual units
+NORMS = frozenset(
+    {"InstanceNormalization", "LayerNormalization", "GroupNormalization", "BatchNormalization"}
+)
+FOUR_DIMENSIONS = frozenset({"Conv", "MatMul", "Gemm", "AveragePool", "MaxPool"})
 DATA = Path(__file__).with_name("tensorrt_operators.json")
 SIZED_BY_VALUES = frozenset({"NonZero", "Unique", "Compress", "NonMaxSuppression"})
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
@@ -161,17 +169,64 @@ def unsupported(path: str | Path, tensorrt: str | None = None) -> list[Finding]:
         ValueError: There is no list of that release, or the file is no ONNX model.
         OSError: The file cannot be read.
     """
+    known = operator_list(tensorrt)
+    return list(_Check(_read(path), known).findings())
+
+
+def operators(path: str | Path, inside: str = "") -> dict[str, int]:
+    """Count the operators of an ONNX file.
+
+    Args:
+        path: The file.
+        inside: A step of the nodes' paths, such as ``"attn"``: only those below it.
+
+    Returns:
+        Counts by name, most first; constants, which compute nothing, are left out.
+
+    Raises:
+        ValueError: The file is no ONNX model.
+        OSError: The file cannot be read.
+    """
+    graph = _read(path).graph
+    names = [node.op_type for node in graph.node if _is_inside(node, inside)]
+    return dict(Counter(names).most_common())
+
+
+def not_portable(path: str | Path, inside: str = "") -> list[Finding]:
+    """Return what is not in the form that accelerators take: norms as one operator, and
+    convolutions, products and poolings of other than four dimensions.
+
+    Args and errors are those of :func:`operators`.
+    """
+    ranks = _Check(_read(path), operator_list()).ranks
+    found = []
+    for node in _read(path).graph.node:
+        if not _is_inside(node, inside):
+            continue
+        rank = ranks.get(node.input[0], 4) if node.input else 4
+        if node.op_type in NORMS:
+            found.append(Finding(node.name, node.op_type, "a norm as one operator"))
+        elif node.op_type in FOUR_DIMENSIONS and rank != 4:
+            found.append(Finding(node.name, node.op_type, f"of {rank} dimensions, not 4"))
+    return found
+
+
+def _is_inside(node: Any, step: str) -> bool:
+    named = not step or step in node.name.split("/")
+    return named and node.op_type not in ("Constant", "Identity")
+
+
+def _read(path: str | Path) -> Any:
+    """Read an ONNX file, with the shapes of what its nodes compute."""
     import onnx
     from onnx import shape_inference
 
-    known = operator_list(tensorrt)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        model = shape_inference.infer_shapes(onnx.load(str(path)), data_prop=True)
+        return shape_inference.infer_shapes(onnx.load(str(path)), data_prop=True)
     except Exception as error:  # protobuf, or the inference's own
         raise ValueError(f"{path}: not an ONNX model: {str(error).splitlines()[0]}") from error
-    return list(_Check(model, known).findings())
 
 
 class _Check:

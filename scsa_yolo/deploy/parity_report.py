@@ -114,6 +114,7 @@ def record(
         "format": made.format,
         "precision": made.precision,
         "dynamic": made.dynamic,
+        "graph": made.graph,
         "nms": made.nms,
         "head": made.head,
         "task": made.task,

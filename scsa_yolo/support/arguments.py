@@ -140,13 +140,18 @@ def operands_anywhere(parser: argparse.ArgumentParser, dest: str) -> None:
         parser: Its operands are one list: ``add_argument(dest, nargs="*")``.
         dest: Where that list is.
     """
-    parse = parser.parse_known_args
+    # the command's own parser refuses in parse_known_args what it does not know
+    parse = getattr(parser, "parse_loosely", parser.parse_known_args)
+    refuse = getattr(parser, "refuse", None)
 
     def with_late_operands(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         found, rest = parse(args, namespace)
         late = [word for word in rest if not word.startswith("-")]
         setattr(found, dest, [*(getattr(found, dest) or []), *late])
-        return found, [word for word in rest if word.startswith("-")]
+        unknown = [word for word in rest if word.startswith("-")]
+        if unknown and refuse is not None:
+            refuse(unknown)
+        return found, unknown
 
     parser.parse_known_args = with_late_operands  # type: ignore[method-assign]
 

@@ -440,3 +440,9 @@ def test_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "32 px, batch 1, fp32, 3 rounds; on cpu" in text
     assert text.splitlines()[2].startswith("resnet18 ")
+
+
+def test_the_help_says_that_a_checkpoint_is_a_pickle() -> None:
+    parser = argparse.ArgumentParser()
+    bench_command.add_arguments(parser)
+    assert "A .pt file is a pickle" in " ".join(parser.format_help().split())

@@ -314,3 +314,94 @@ def test_what_a_format_cannot_run_is_said_before() -> None:
     assert "SA does not run in NCNN" in limits("ncnn", model)[0]
     assert not limits("onnx", model)
     assert not limits("ncnn", torch.nn.Sequential(create_attention("SCSA", 16)))
+
+
+def test_a_portable_graph_is_proven_and_its_operators_are_listed(
+    checkpoint: Path, export_command: Run, picture: Path, capsys: Any, needs: Any
+) -> None:
+    needs("onnx", "onnxruntime", "onnxslim")
+    words = [checkpoint, "imgsz=64", "--graph", "portable", "--images", picture]
+    assert export_command(*words) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"best.onnx: its operators\n  of the attention: 90 ReduceMean, ", shown)
+    assert "not of the portable form" not in shown
+    report = json.loads((checkpoint.parent / "best_onnx_parity.json").read_text(encoding="utf-8"))
+    assert (report["verdict"], report["graph"]) == ("equal", "portable")
+    assert report["operators"]["not_portable"] == []
+    assert set(report["operators"]["attention"]) == {
+        "ReduceMean", "Reshape", "Conv", "Mul", "Sub", "Add", "Sqrt", "Div", "Sigmoid", "MatMul",
+        "AveragePool", "Softmax",
+    } | (set(report["operators"]["attention"]) & {"Transpose"})  # fmt: skip
+    assert report["operators"]["all"]["Conv"] > report["operators"]["attention"]["Conv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--graph", "plain"], "--graph plain is unknown. Type: --graph tuned or --graph portable"),
+        (["graph=plain"], "--graph plain is unknown"),
+        (["--graph", "portable", "dynamic=True"], "leave dynamic=True out"),
+    ],
+)
+def test_graphs_that_cannot_be_are_one_line(
+    checkpoint: Path, export_command: Run, capsys: Any, words: list[str], says: str
+) -> None:
+    assert export_command(checkpoint, *words) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_portable_graph_of_a_model_without_attention(
+    make_checkpoint: Callable[[str], Path],
+    tmp_path: Path,
+    export_command: Run,
+    picture: Path,
+    capsys: Any,
+) -> None:
+    file = tmp_path / "stock.pt"
+    file.write_bytes(make_checkpoint("yolov8n").read_bytes())
+    words = ["--graph", "portable", "--format", "torchscript", "imgsz=64", "--images", picture]
+    assert export_command(file, *words) == 2
+    assert "holds no attention module of scsa_yolo" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"stock.pt", "picture.png"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["export", "no.pt", "--rounds", "0", "imgsz=64"],
+        ["export", "--rounds", "0", "no.pt", "imgsz=64"],
+        [
+            "export",
+            "--graph",
+            "portable",
+            "no.pt",
+            "--quiet",
+            "imgsz=64",
+            "--rounds=0",
+            "half=True",
+        ],
+    ],
+)
+def test_settings_may_stand_behind_options(
+    words: list[str], capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scsa_yolo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    missing = export_room.ExportError("no.pt: no such file")
+    monkeypatch.setattr(export_room, "open_model", lambda model: throw(missing))
+    assert main(words) == 2
+    assert capsys.readouterr().err == "scsa-yolo export: no.pt: no such file\n"
+
+
+def throw(error: Exception) -> None:
+    raise error
+
+
+def test_an_unknown_option_is_refused_with_what_was_meant(capsys: Any) -> None:
+    from scsa_yolo.cli import main
+
+    assert main(["export", "no.pt", "--grahp", "portable", "imgsz=64"]) == 2
+    assert "unrecognized arguments: --grahp. Did you mean --graph?" in capsys.readouterr().err

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from scsa_yolo.deploy.operators import Range, anchors, operator_list, trtexec, unsupported, versions
+from scsa_yolo.deploy.operators import (
+    Range,
+    anchors,
+    not_portable,
+    operator_list,
+    operators,
+    trtexec,
+    unsupported,
+    versions,
+)
 
 onnx = pytest.importorskip("onnx")
 helper, FLOAT, INT64 = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
@@ -264,3 +273,22 @@ def test_trtexec_refuses_sizes_that_the_stride_does_not_divide(
         onnx.save(model, file)
     with pytest.raises(ValueError, match=says):
         trtexec(file, Range(*size))
+
+
+def test_operators_are_counted_and_what_is_not_portable_is_named(tmp_path: Path) -> None:
+    import numpy as np
+
+    weights = {"w": np.ones((2, 2, 1), np.float32), "g": np.ones(2, np.float32)}
+    inside = helper.make_node("InstanceNormalization", ["y", "g", "g"], ["n"], "/attn/norm")
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "/conv"), inside, node("Relu", "n")]
+    file = graph(tmp_path, *nodes, shape=(1, 2, 8), constants=weights)
+    assert operators(file) == {"Conv": 1, "InstanceNormalization": 1, "Relu": 1}
+    assert operators(file, inside="attn") == {"InstanceNormalization": 1}
+    found = list(map(str, not_portable(file)))
+    assert found == [
+        "Conv /conv: of 3 dimensions, not 4",
+        "InstanceNormalization /attn/norm: a norm as one operator",
+    ]
+    assert list(map(str, not_portable(file, inside="attn"))) == found[1:]
+    with pytest.raises(OSError, match="no such file"):
+        operators(tmp_path / "missing.onnx")

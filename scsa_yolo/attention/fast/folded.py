@@ -124,13 +124,13 @@ def constants(module: Any, x: torch.Tensor) -> Constants | None:
     children: Children = children_of(module)
     folded: Folded | None = children.folded
     if folded is None or not folded.sources.same():
-        with _not_traced():  # traced, they would be a part of the graph
+        with not_traced():  # traced, they would be a part of the graph
             folded = children.folded = Folded(module)
     return folded.constants if folded.fits(x) else None
 
 
 @contextmanager
-def _not_traced() -> Iterator[None]:
+def not_traced() -> Iterator[None]:
     """Leave a graph that is being traced alone."""
     native: Any = torch._C
     state = native._get_tracing_state()

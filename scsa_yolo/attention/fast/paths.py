@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from scsa_yolo.attention.fast.mode import watched, watched_in_graph
+from scsa_yolo.attention.fast.mode import traced, watched, watched_in_graph
 from scsa_yolo.attention.functional import plain_sizes
 
 Way = Callable[[Any, torch.Tensor], torch.Tensor]
@@ -36,6 +36,8 @@ class Ways:
         train: A backward of our own.
         trains: Tells whether ``train`` knows the module's options.
         exports: Tells whether ``traced`` knows the module's options and mode.
+        portable: Graphs in 4-D convolutions and plain arithmetic; the plain equations have no other
+            operators where this is missing.
     """
 
     direct: Way = plain
@@ -44,6 +46,7 @@ class Ways:
     train: Way | None = None
     trains: Callable[[Any], bool] = always
     exports: Callable[[Any], bool] = always
+    portable: Way = plain
 
 
 def choose(module: Any, x: torch.Tensor) -> Way:
@@ -54,6 +57,9 @@ def choose(module: Any, x: torch.Tensor) -> Way:
     """
     module.check_input(x)
     ways: Ways = module.ways
+    if module.portable and traced() and not module.training:
+        known = module.channels == _width(x) and not watched_in_graph(module)
+        return ways.portable if known else plain
     if torch.compiler.is_compiling():
         ordinary = module.fast and module.channels == x.shape[1]
         return ways.direct if ordinary and not watched_in_graph(module) else plain
@@ -69,6 +75,11 @@ def choose(module: Any, x: torch.Tensor) -> Way:
     if ways.cpu and x.dtype == torch.float32 and x.is_cpu:
         return ways.cpu
     return ways.direct
+
+
+def _width(x: torch.Tensor) -> int:
+    """Return the channels of ``x``, while it is traced too."""
+    return plain_sizes(x)[1] if torch.jit.is_tracing() else x.shape[1]
 
 
 def use_plain(model: torch.nn.Module, plain: bool = True) -> torch.nn.Module:
