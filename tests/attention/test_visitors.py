@@ -612,30 +612,3 @@ def test_another_width_is_refused_in_plain_words(name: str) -> None:
 def test_a_blend_of_another_width_says_so() -> None:
     with pytest.raises(ValueError, match="IdentityStart was built for 8 channels, got a map of 4"):
         IdentityStart(nn.Identity(), 8)(torch.zeros(1, 4, 3, 3))
-
-
-# --- other people's tracers
-
-
-@pytest.mark.filterwarnings("ignore")  # the pruner's own
-@pytest.mark.parametrize("name", ["SCSA", "PCSA", "SE", "CA", "EMA", "CPCA", "AFGCA", "ELA"])
-def test_torch_pruning_narrows_a_module(name: str, needs: Callable[..., None]) -> None:
-    needs("torch_pruning")
-    import torch_pruning
-
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3), create_attention(name, 16), nn.Conv2d(16, 4, 1))
-    x = torch.randn(1, 3, 20, 20)
-    pruner = torch_pruning.pruner.MagnitudePruner(
-        model,
-        x,
-        importance=torch_pruning.importance.MagnitudeImportance(p=2),
-        pruning_ratio=0.5,
-        ignored_layers=[model[2]],
-    )
-    pruner.step()
-    assert model[0].out_channels < 16
-    assert model(x).shape == (1, 4, 18, 18)
-    model(x).sum().backward()
-    with torch.no_grad():
-        assert fold(model.eval())(x).isfinite().all()
