@@ -501,7 +501,7 @@ def test_two_pictures_of_one_name_in_dest_are_noticed(
     from scsa_yolo.datasets.native import coco as reader
 
     monkeypatch.setattr(reader, "flat_names", lambda names: ["same.jpg"] * len(names))
-    done = convert("coco", native.make["coco"](tmp_path / "in"))
+    done = convert("coco", native.make["coco"](tmp_path / "in"), "--workers", "1")
     assert done.code == 1
     assert "the balance does not close: pictures of train2017" in done.err
 

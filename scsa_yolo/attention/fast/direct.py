@@ -303,7 +303,7 @@ def ema_with(m: Any, x: torch.Tensor, positions: Any, norm: Any) -> torch.Tensor
     groups = x.reshape(-1, m.channels // m.factor, height, width)  # (B G, n, H, W)
     u = norm(positions(m, groups), gn.num_channels, (gn.weight, gn.bias), gn.eps)
     v = m.conv3x3(groups)
-    weights_v = _weights_of_bias(gn.bias, len(groups)).to(v.dtype)  # the mean of u is gn's bias
+    weights_v = _weights_of_bias(gn.bias, groups.shape[0]).to(v.dtype)  # the mean of u is gn's bias
     weights_u = v.mean(dim=(2, 3)).softmax(dim=1)[:, None].to(u.dtype)  # (B G, 1, n)
     gate = weights_v @ v.flatten(2) + weights_u @ u.flatten(2)  # (B G, 1, H W)
     gate = gate.sigmoid().to(x.dtype).reshape(-1, 1, height, width)
