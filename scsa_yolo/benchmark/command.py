@@ -38,9 +38,9 @@ yolov8n+SCSA:slot=out:window=9); a torchvision classifier, with attention or not
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``scsa-yolo bench``."""
     parser.description = (
-        "Measure latency and throughput of models that take turns in one run, with the first"
-        " against itself as noise. A .pt file is a pickle: opening it runs what its maker put in."
-        " Open those of people you trust, or set ULTRALYTICS_SAFE_LOAD=1."
+        "Measure latency and throughput of models that take turns in one run, with the first\n"
+        "against itself as noise. A .pt file is a pickle: opening it runs what its maker put\n"
+        "in. Open those of people you trust, or set ULTRALYTICS_SAFE_LOAD=1."
     )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=_MODELS)
     listed = "; ".join(f"{name}: {one.summary}" for name, one in PRESETS.items())

@@ -161,7 +161,7 @@ def test_torch_export(name: str) -> None:
     module, x = module_for(name, 16, {}), torch.randn(1, 16, 14, 14)
     with torch.no_grad():
         expected = module(x)
-        program = torch.export.export(use_portable(module), (x,))
+        program = torch.export.export(use_portable(module), (x,), strict=False)
         torch.testing.assert_close(program.module()(x), expected, rtol=1e-5, atol=1e-5)
     operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert not any("group_norm" in one or "conv1d" in one for one in operators)
