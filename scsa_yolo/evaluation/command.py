@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _TRUST = (
-    "A .pt file can run code when it is opened. Open one of a stranger only with"
-    " ULTRALYTICS_SAFE_LOAD=1 in the environment: then it may hold weights and known classes only."
+    "A .pt file can run code when it is opened. Open one of a stranger only with\n"
+    "ULTRALYTICS_SAFE_LOAD=1 in the environment: then it may hold weights and known classes only."
 )
 
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``scsa-yolo evaluate``."""
     parser.description = (
         "Measure a detector by COCO's and VisDrone's rules, beside Ultralytics' own mAP, in one"
-        f" pass. {_TRUST}"
+        f" pass.\n{_TRUST}"
     )
     parser.add_argument(
         "model", metavar="MODEL", help="what Ultralytics can run: .pt, .onnx, .engine ..."
